@@ -1,0 +1,203 @@
+package pod
+
+import (
+	"fmt"
+	"time"
+)
+
+// An Op is a kind of effect.
+type Op uint8
+
+// The operations. The planner asks for the first group; a scenario or a user, through a Director, for the
+// second and third. The driver performs the third itself; a Host performs all others.
+const (
+	_ Op = iota
+
+	// OpSetUp makes the pod's volumes, then its namespaces and its network (ST-01..03). Answered with Network.
+	OpSetUp
+	// OpPrepare creates a container ahead of its turn, where the rules cannot tell. It is a hint: its failure
+	// changes nothing, and OpPull and OpCreate still come at the container's turn and are then quick.
+	OpPrepare
+	// OpPull makes a container's image present by its pull policy. Answered with Image, or a Failure whose
+	// reason is one of PH-14's image reasons.
+	OpPull
+	// OpCreate creates a container (a CRI CreateContainer). A Failure's reason is CreateContainerConfigError
+	// or CreateContainerError.
+	OpCreate
+	// OpStart starts a created container. A Failure's reason is RunContainerError (StartError in the last state).
+	OpStart
+	// OpAwait ends when the container's main process has ended. Answered with Exit.
+	OpAwait
+	// OpProbe makes one attempt of one probe. Answered with Probe.
+	OpProbe
+	// OpHook runs one lifecycle hook. A Failure says that it failed.
+	OpHook
+	// OpSignal delivers a signal to the container's main process. To signal a process that is gone is no failure.
+	OpSignal
+	// OpRemove deletes an instance of a container and its writable layer; its logs stay.
+	OpRemove
+	// OpTearDown takes the pod's network, namespaces and volumes away, after its last container has stopped (TM-24).
+	OpTearDown
+
+	// OpRequest sends real traffic from a container's place in the network. Answered with Response.
+	OpRequest
+	// OpExec runs a command in a container. Answered with Output.
+	OpExec
+	// OpRun runs a shell line on the host. Answered with Output.
+	OpRun
+	// OpRead reads a container's log or a file in it. Answered with Content.
+	OpRead
+	// OpFlows reads the flow ledger. Answered with Ledger.
+	OpFlows
+
+	// OpUp accepts the pod: from now on the planner works on it. Performed by the driver.
+	OpUp
+	// OpDelete asks for the pod's termination, as an API delete does (TM-09). Performed by the driver.
+	OpDelete
+	// OpMark marks a point of a scenario on the timeline and does nothing. Performed by the driver.
+	OpMark
+)
+
+var opNames = [...]string{
+	OpSetUp: "setUp", OpPrepare: "prepare", OpPull: "pull", OpCreate: "create", OpStart: "start", OpAwait: "await",
+	OpProbe: "probe", OpHook: "hook", OpSignal: "signal", OpRemove: "remove", OpTearDown: "tearDown",
+	OpRequest: "request", OpExec: "exec", OpRun: "run", OpRead: "read", OpFlows: "flows",
+	OpUp: "up", OpDelete: "delete", OpMark: "mark",
+}
+
+// Ops lists every operation in order.
+func Ops() []Op { return enumerate[Op](len(opNames)) }
+
+// ByDriver reports whether the driver performs o itself, without a Host.
+func (o Op) ByDriver() bool { return o == OpUp || o == OpDelete || o == OpMark }
+
+func (o Op) String() string                { return enumString("Op", opNames[:], int(o)) }
+func (o Op) MarshalText() ([]byte, error)  { return enumText("Op", opNames[:], int(o)) }
+func (o *Op) UnmarshalText(b []byte) error { return enumParse("op", opNames[:], b, o) }
+
+// A ProbeKind names one of a container's three probes.
+type ProbeKind uint8
+
+// The probes.
+const (
+	_ ProbeKind = iota
+	ProbeStartup
+	ProbeLiveness
+	ProbeReadiness
+)
+
+var probeNames = [...]string{ProbeStartup: "startup", ProbeLiveness: "liveness", ProbeReadiness: "readiness"}
+
+// ProbeKinds lists the probes in order.
+func ProbeKinds() []ProbeKind { return enumerate[ProbeKind](len(probeNames)) }
+
+func (k ProbeKind) String() string                { return enumString("ProbeKind", probeNames[:], int(k)) }
+func (k ProbeKind) MarshalText() ([]byte, error)  { return enumText("ProbeKind", probeNames[:], int(k)) }
+func (k *ProbeKind) UnmarshalText(b []byte) error { return enumParse("probe", probeNames[:], b, k) }
+
+// A HookKind names one of a container's two lifecycle hooks.
+type HookKind uint8
+
+// The hooks.
+const (
+	_ HookKind = iota
+	HookPostStart
+	HookPreStop
+)
+
+var hookNames = [...]string{HookPostStart: "postStart", HookPreStop: "preStop"}
+
+// HookKinds lists the hooks in order.
+func HookKinds() []HookKind { return enumerate[HookKind](len(hookNames)) }
+
+func (k HookKind) String() string                { return enumString("HookKind", hookNames[:], int(k)) }
+func (k HookKind) MarshalText() ([]byte, error)  { return enumText("HookKind", hookNames[:], int(k)) }
+func (k *HookKind) UnmarshalText(b []byte) error { return enumParse("hook", hookNames[:], b, k) }
+
+// An Action is one effect, as data: loggable, comparable by its fields, replayable.
+//
+// Which fields an Op uses is said beside each; the others are zero.
+type Action struct {
+	// ID is given by the driver when the action begins, unique in a run and rising from 1. It is 0 in a Plan.
+	ID int `json:"id,omitempty"`
+	Op Op  `json:"op"`
+	// Pod is the pod's key in the run: its metadata.name. Empty for what concerns no pod.
+	Pod       string `json:"pod,omitempty"`
+	Container string `json:"container,omitempty"`
+	// Instance counts the container's instances from 0; it equals the instance's restartCount (PH-15).
+	Instance int       `json:"instance,omitempty"`
+	Probe    ProbeKind `json:"probe,omitzero"`
+	Hook     HookKind  `json:"hook,omitzero"`
+	// Signal is a signal's name without SIG: TERM, KILL, HUP, ... For OpSignal.
+	Signal string `json:"signal,omitempty"`
+	// Timeout bounds the effect; the answer then is a failure or an unknown result. Zero: unbounded.
+	Timeout time.Duration `json:"timeout,omitempty"`
+	// Then names the containers that the same sync of the pod still has to start after this one (ST-04, ST-05).
+	Then []string `json:"then,omitempty"`
+	// Why says in words why the action is due.
+	Why string `json:"why,omitempty"`
+
+	// Grace is the asked gracePeriodSeconds of an OpDelete; nil: the pod's own.
+	Grace *int64 `json:"grace,omitempty"`
+	// Step is the step, counted from 1, of the scenario that asked for the action.
+	Step int `json:"step,omitempty"`
+
+	Request *Request `json:"request,omitempty"`
+	Command []string `json:"command,omitempty"` // OpExec: an argument vector. OpRun: one shell line.
+	Read    *Read    `json:"read,omitempty"`
+}
+
+// Ref returns the action without its reasons and its input: what an answer needs to name it.
+func (a Action) Ref() Action {
+	return Action{ID: a.ID, Op: a.Op, Pod: a.Pod, Container: a.Container, Instance: a.Instance,
+		Probe: a.Probe, Hook: a.Hook, Signal: a.Signal, Step: a.Step}
+}
+
+// String is one line for people: "start app", "probe proxy startup", "signal app TERM".
+func (a Action) String() string {
+	s := a.Op.String()
+	if a.Container != "" {
+		s += " " + a.Container
+	}
+	switch a.Op {
+	case OpProbe:
+		s += " " + a.Probe.String()
+	case OpHook:
+		s += " " + a.Hook.String()
+	case OpSignal:
+		s += " " + a.Signal
+	}
+	if a.Instance > 0 {
+		s += fmt.Sprintf(" #%d", a.Instance)
+	}
+	return s
+}
+
+// A Request is traffic to send.
+type Request struct {
+	// Protocol is http or tcp.
+	Protocol string `json:"protocol"`
+	// URL is the target of an http request.
+	URL    string              `json:"url,omitempty"`
+	Method string              `json:"method,omitempty"` // http: GET if empty
+	Header map[string][]string `json:"header,omitempty"`
+	Body   string              `json:"body,omitempty"`
+	// Address is host:port of a tcp request, Send what is written, Expect how many bytes are read back at most
+	// (0: none, the connection is closed after Send).
+	Address string `json:"address,omitempty"`
+	Send    string `json:"send,omitempty"`
+	Expect  int    `json:"expect,omitempty"`
+	// UID and GID override the container's own identity.
+	UID *int64 `json:"uid,omitempty"`
+	GID *int64 `json:"gid,omitempty"`
+}
+
+// A Read names what to read: a log of a container's instance, or a file in it.
+type Read struct {
+	// File is a path in the container; empty: the container's log.
+	File string `json:"file,omitempty"`
+	// Previous asks for the log of the instance before the current one.
+	Previous bool `json:"previous,omitempty"`
+	// Tail bounds the number of lines from the end; 0: all of it.
+	Tail int `json:"tail,omitempty"`
+}
