@@ -6,6 +6,7 @@ import (
 
 	"github.com/podsim/podsim/podsim/pod"
 	"github.com/podsim/podsim/podsim/timeline"
+	corev1 "k8s.io/api/core/v1"
 )
 
 // A Host performs actions. host.Host does so for real; podtest.Host from a script, in virtual time.
@@ -26,7 +27,40 @@ type Host interface {
 //
 // Next is called on the driver's goroutine after every change, with the whole timeline and the status of each
 // pod by name. It must be quick, and equal arguments must give equal plans. A director that has asked for an
-// action sees its Began event in the next view.
+// action sees its Began event in the next view. A run ends when its director and all its pods are done.
 type Director interface {
 	Next(v timeline.View, pods map[string]pod.Status, now time.Time) pod.Plan
+}
+
+// A Run is one pod, or the several pods of one scenario, from nothing to nothing.
+type Run struct {
+	// Pods are the run's pods, defaulted and valid. Their names are unique in the run and are their keys.
+	Pods []*corev1.Pod
+	Host Host
+	// Director asks for more than the pods' own rules do. Nil: every pod is accepted at once, and the run ends
+	// when each is gone.
+	Director Director
+	// Asks are actions from outside, such as the delete that an interrupt asks for. May be nil.
+	Asks <-chan pod.Action
+	// Notes are events that no action asked for, such as a stub's connection. A send returns once the event is on
+	// the timeline. May be nil.
+	Notes <-chan pod.Event
+	// Sinks are told of every record. One that has a method Flush() error is flushed whenever the driver is about
+	// to wait. No sink can influence the run: its errors are its own.
+	Sinks []timeline.Sink
+	// Retain leaves what the run made in place, for a look at it; the caller reaps later.
+	Retain bool
+}
+
+// reapTimeout bounds the reap after a run. A reap kills and unmounts; it does not wait for anybody's grace.
+const reapTimeout = 60 * time.Second
+
+// Drive performs the run and returns its timeline, whatever happened. It returns after the last goroutine has
+// been joined and the host reaped. When ctx ends the run is broken off at once: no grace, only the reap; the
+// error then is ctx's cause. An error of the host ends the run in the same way.
+func (r *Run) Drive(ctx context.Context) (timeline.View, error) {
+	d := newDrive(r)
+	runErr := d.loop(ctx)
+	d.join()
+	return d.log.View(), joinReap(ctx, r, runErr)
 }

@@ -1,0 +1,257 @@
+package podsim
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/podsim/podsim/podsim/pod"
+	"github.com/podsim/podsim/podsim/timeline"
+)
+
+// burstLimit bounds how often the planners are asked without anything to wait for in between. A plan that never
+// comes to rest is a bug in a planner or a director; the bound turns a spin into an error.
+const burstLimit = 10_000
+
+// An answer is what one action in flight came to.
+type answer struct {
+	action pod.Action
+	event  pod.Event
+	err    error
+}
+
+// A drive is the state of one Drive. Only its loop touches it; answers is the one way in for the goroutines.
+type drive struct {
+	run     *Run
+	log     timeline.Log
+	status  map[string]pod.Status
+	answers chan answer
+	flying  sync.WaitGroup
+	cancel  context.CancelFunc
+	lastID  int
+}
+
+func newDrive(r *Run) *drive {
+	d := &drive{run: r, status: make(map[string]pod.Status, len(r.Pods)), answers: make(chan answer)}
+	for _, p := range r.Pods {
+		d.status[p.Name] = pod.Status{}
+	}
+	return d
+}
+
+// loop asks and performs until everything is done, the host fails, or ctx ends.
+func (d *drive) loop(ctx context.Context) error {
+	flight, cancel := context.WithCancel(ctx)
+	d.cancel = cancel
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		wake, done, err := d.settle(flight)
+		if err != nil || done {
+			return err
+		}
+		d.flush()
+		var due <-chan time.Time
+		if !wake.IsZero() {
+			timer.Reset(time.Until(wake))
+			due = timer.C
+		}
+		select {
+		case a := <-d.answers:
+			if err := d.answered(a); err != nil {
+				return err
+			}
+		case a, ok := <-d.run.Asks:
+			if !ok {
+				d.run.Asks = nil
+				continue
+			}
+			if err := d.begin(flight, a, time.Now()); err != nil {
+				return err
+			}
+		case e, ok := <-d.run.Notes:
+			if !ok {
+				d.run.Notes = nil
+				continue
+			}
+			d.record(e)
+		case <-due:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// settle asks every planner and begins what they ask for, until they ask for nothing more. It returns when to
+// ask again, and whether all of them are done.
+func (d *drive) settle(ctx context.Context) (wake time.Time, done bool, err error) {
+	for range burstLimit {
+		now := time.Now()
+		begun := 0
+		wake, done = time.Time{}, true
+		take := func(p pod.Plan) error {
+			for _, a := range p.Actions {
+				if err := d.begin(ctx, a, now); err != nil {
+					return err
+				}
+			}
+			begun += len(p.Actions)
+			done = done && p.Done
+			if wake.IsZero() || !p.Wake.IsZero() && p.Wake.Before(wake) {
+				wake = p.Wake
+			}
+			return nil
+		}
+		for _, p := range d.run.Pods {
+			if err := take(pod.Next(p, d.status[p.Name], now)); err != nil {
+				return wake, false, err
+			}
+		}
+		if err := take(d.director().Next(d.log.View(), d.status, now)); err != nil {
+			return wake, false, err
+		}
+		if begun == 0 && !done && !wake.IsZero() && !wake.After(now) {
+			return wake, false, fmt.Errorf("plan the run: asked at %v to be woken at %v, which is not later", now, wake)
+		}
+		if begun == 0 {
+			return wake, done, nil
+		}
+	}
+	return wake, false, fmt.Errorf("plan the run: no rest after %d rounds: a planner or a director repeats itself", burstLimit)
+}
+
+func (d *drive) director() Director {
+	if d.run.Director != nil {
+		return d.run.Director
+	}
+	return upAll{}
+}
+
+// begin puts an action on the timeline and has it performed.
+func (d *drive) begin(ctx context.Context, a pod.Action, now time.Time) error {
+	d.lastID++
+	a.ID = d.lastID
+	if err := d.fold(pod.Event{Kind: pod.Began, Time: now, Action: a}); err != nil {
+		return err
+	}
+	if a.Op.ByDriver() {
+		return d.fold(pod.Event{Kind: pod.Ended, Time: now, Action: a})
+	}
+	d.flying.Go(func() {
+		e, err := d.run.Host.Do(ctx, a)
+		d.answers <- answer{a, e, err}
+	})
+	return nil
+}
+
+// answered folds what an action came to.
+func (d *drive) answered(a answer) error {
+	if a.err != nil {
+		return fmt.Errorf("%s of pod %s: %w", a.action, a.action.Pod, a.err)
+	}
+	e := a.event
+	e.Kind, e.Action = pod.Ended, a.action.Ref()
+	if e.Time.IsZero() {
+		e.Time = time.Now()
+	}
+	return d.fold(e)
+}
+
+// fold records an event and applies it to its pod's status. An event that a status cannot follow is a bug of
+// podsim, found here and not three actions later.
+func (d *drive) fold(e pod.Event) error {
+	d.record(e)
+	s, ok := d.status[e.Action.Pod]
+	if !ok {
+		if e.Action.Pod != "" {
+			return fmt.Errorf("%s: there is no pod %q in this run", e.Action, e.Action.Pod)
+		}
+		return nil
+	}
+	next, err := s.Apply(e)
+	if err != nil {
+		return fmt.Errorf("fold %s: %w", e.Action, err)
+	}
+	d.status[e.Action.Pod] = next
+	return nil
+}
+
+func (d *drive) record(e pod.Event) {
+	if e.Time.IsZero() {
+		e.Time = time.Now()
+	}
+	r := d.log.Append(e)
+	for _, s := range d.run.Sinks {
+		s.Record(r)
+	}
+}
+
+func (d *drive) flush() {
+	for _, s := range d.run.Sinks {
+		if f, ok := s.(interface{ Flush() error }); ok {
+			f.Flush() //nolint:errcheck // the sink's owner asks it; no reporter can influence a run
+		}
+	}
+}
+
+// join cancels what is in flight and waits for it. Answers that come now are not folded: the run is over. Notes
+// are still recorded, so that no sender of one is left waiting.
+func (d *drive) join() {
+	d.cancel()
+	joined := make(chan struct{})
+	go func() { d.flying.Wait(); close(joined) }()
+	for {
+		select {
+		case <-d.answers:
+		case e, ok := <-d.run.Notes:
+			if !ok {
+				d.run.Notes = nil
+				continue
+			}
+			d.record(e)
+		case <-joined:
+			d.flush()
+			return
+		}
+	}
+}
+
+// joinReap reaps the host, whatever became of ctx, and joins the errors.
+func joinReap(ctx context.Context, r *Run, runErr error) error {
+	if r.Retain {
+		return runErr
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), reapTimeout)
+	defer cancel()
+	if err := r.Host.Reap(ctx); err != nil {
+		return errors.Join(runErr, &ReapError{err})
+	}
+	return runErr
+}
+
+// A ReapError says that something of a run could not be removed. `podsim clean` tries again.
+type ReapError struct{ Err error }
+
+func (e *ReapError) Error() string { return "clean up: " + e.Err.Error() }
+
+// Unwrap returns what the steps that failed said.
+func (e *ReapError) Unwrap() error { return e.Err }
+
+// upAll is the director of a run that has none: it accepts every pod at once.
+type upAll struct{}
+
+func (upAll) Next(v timeline.View, pods map[string]pod.Status, _ time.Time) pod.Plan {
+	p := pod.Plan{Done: true}
+	if v.Len() > 0 {
+		return p
+	}
+	for name := range pods {
+		p.Actions = append(p.Actions, pod.Action{Op: pod.OpUp, Pod: name, Why: "the run begins"})
+	}
+	slices.SortFunc(p.Actions, func(a, b pod.Action) int { return cmp.Compare(a.Pod, b.Pod) })
+	return p
+}
