@@ -7,7 +7,9 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/google/nftables/expr"
 	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -46,4 +48,11 @@ func inside(t testing.TB, path string, f func() error) {
 	if err := Do(path, f); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// closeFD and jump keep the tests short.
+func closeFD(fd int) { unix.Close(fd) }
+
+func jump(chain string) []expr.Any {
+	return []expr.Any{&expr.Verdict{Kind: expr.VerdictJump, Chain: chain}}
 }

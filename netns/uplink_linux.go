@@ -1,0 +1,266 @@
+package netns
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"strings"
+
+	"github.com/google/nftables"
+	"github.com/google/nftables/expr"
+	"github.com/google/nftables/userdata"
+)
+
+// The machine's part of the way out, in its own table and in Docker's chain:
+//
+//	table ip podsim {
+//		chain postrouting {
+//			type nat hook postrouting priority srcnat;
+//			ip saddr 10.222.0.0/20 oifname != "podsim0" masquerade comment "podsim0 10.222.0.0/20"
+//		}
+//		chain ip_forward_was_0 { }     # only if podsim turned forwarding on: the last to leave turns it off
+//	}
+//	table ip filter {                      # only if Docker has made it
+//		chain DOCKER-USER {
+//			iifname "podsim0" counter accept comment "podsim0 ..."
+//			oifname "podsim0" counter accept comment "podsim0 ..."
+//		}
+//	}
+//
+// Several state directories share the table; a rule's comment names its bridge. All of this is done under the lock.
+const (
+	uplinkTable   = "podsim"
+	masqueradeIn  = "postrouting"
+	forwardMarker = "ip_forward_was_0"
+	forwardFile   = "/proc/sys/net/ipv4/ip_forward"
+	dockerTable   = "filter"
+	dockerChain   = "DOCKER-USER"
+)
+
+// An uplink is what is there of the machine's part.
+type uplink struct {
+	conn        *nftables.Conn
+	postrouting *nftables.Chain // nil: there is none
+	marker      *nftables.Chain
+	docker      *nftables.Chain
+}
+
+func readUplink() (*uplink, error) {
+	conn, err := nftables.New()
+	if err != nil {
+		return nil, fmt.Errorf("reach nftables: %w", err)
+	}
+	chains, err := conn.ListChainsOfTableFamily(nftables.TableFamilyIPv4)
+	if err != nil {
+		return nil, fmt.Errorf("list nftables chains: %w", notRoot(err))
+	}
+	u := &uplink{conn: conn}
+	for _, c := range chains {
+		switch c.Table.Name + " " + c.Name {
+		case uplinkTable + " " + masqueradeIn:
+			u.postrouting = c
+		case uplinkTable + " " + forwardMarker:
+			u.marker = c
+		case dockerTable + " " + dockerChain:
+			u.docker = c
+		}
+	}
+	return u, nil
+}
+
+// openUplink makes what is missing for a bridge, in one transaction.
+func openUplink(bridge string, subnet netip.Prefix) error {
+	u, err := readUplink()
+	if err != nil {
+		return err
+	}
+	name := bridge + " " + subnet.String()
+	table := u.conn.AddTable(&nftables.Table{Family: nftables.TableFamilyIPv4, Name: uplinkTable})
+	post := u.conn.AddChain(&nftables.Chain{
+		Table: table, Name: masqueradeIn, Type: nftables.ChainTypeNAT,
+		Hooknum: nftables.ChainHookPostrouting, Priority: nftables.ChainPriorityNATSource,
+	})
+	if err := u.ensure(u.postrouting, bridge, name, &nftables.Rule{Table: table, Chain: post, Exprs: masquerade(bridge, subnet)}); err != nil {
+		return err
+	}
+	if u.docker != nil {
+		err := u.ensure(u.docker, bridge, name,
+			&nftables.Rule{Table: u.docker.Table, Chain: u.docker, Exprs: acceptLink(expr.MetaKeyIIFNAME, bridge)},
+			&nftables.Rule{Table: u.docker.Table, Chain: u.docker, Exprs: acceptLink(expr.MetaKeyOIFNAME, bridge)})
+		if err != nil {
+			return err
+		}
+	}
+	forwarding, err := readForwarding()
+	if err != nil {
+		return err
+	}
+	if !forwarding {
+		u.conn.AddChain(&nftables.Chain{Table: table, Name: forwardMarker})
+	}
+	if err := u.conn.Flush(); err != nil {
+		return fmt.Errorf("write nftables rules for %s: %w", bridge, notRoot(err))
+	}
+	if !forwarding {
+		return setForwarding(true)
+	}
+	return nil
+}
+
+// closeUplink takes the bridge's rules away, and with the last bridge's the table; then it turns forwarding off
+// if podsim turned it on. Where Docker has come since, forwarding stays on: Docker needs it and has found it so.
+func closeUplink(bridge string) error {
+	u, err := readUplink()
+	if err != nil {
+		return err
+	}
+	others := 0
+	for _, chain := range []*nftables.Chain{u.postrouting, u.docker} {
+		if chain == nil {
+			continue
+		}
+		rules, err := u.rules(chain)
+		if err != nil {
+			return err
+		}
+		for _, r := range rules {
+			if r.bridge == bridge {
+				if err := u.conn.DelRule(r.Rule); err != nil {
+					return fmt.Errorf("delete nftables rule of %s: %w", bridge, err)
+				}
+			} else if chain == u.postrouting {
+				others++
+			}
+		}
+	}
+	if others == 0 {
+		if u.marker != nil && u.docker == nil {
+			if err := setForwarding(false); err != nil {
+				return err
+			}
+		}
+		if own := firstChain(u.postrouting, u.marker); own != nil {
+			u.conn.DelTable(own.Table)
+		}
+	}
+	if err := u.conn.Flush(); err != nil {
+		return fmt.Errorf("delete nftables rules of %s: %w", bridge, notRoot(err))
+	}
+	return nil
+}
+
+// firstChain is the first chain that is there.
+func firstChain(chains ...*nftables.Chain) *nftables.Chain {
+	for _, c := range chains {
+		if c != nil {
+			return c
+		}
+	}
+	return nil
+}
+
+// ensure puts rules at the head of a chain unless they are there by name, and takes away the bridge's other ones.
+func (u *uplink) ensure(there *nftables.Chain, bridge, name string, rules ...*nftables.Rule) error {
+	found := 0
+	if there != nil {
+		old, err := u.rules(there)
+		if err != nil {
+			return err
+		}
+		for _, r := range old {
+			if r.name == name {
+				found++
+			} else if r.bridge == bridge {
+				if err := u.conn.DelRule(r.Rule); err != nil {
+					return fmt.Errorf("delete nftables rule of %s: %w", bridge, err)
+				}
+			}
+		}
+	}
+	if found > 0 {
+		return nil
+	}
+	for _, r := range rules {
+		r.UserData = userdata.AppendString(nil, userdata.TypeComment, name)
+		u.conn.InsertRule(r)
+	}
+	return nil
+}
+
+// A namedRule is a rule with what its comment says: the name, and the bridge that the name begins with.
+type namedRule struct {
+	*nftables.Rule
+	name, bridge string
+}
+
+func (u *uplink) rules(chain *nftables.Chain) ([]namedRule, error) {
+	rules, err := u.conn.GetRules(chain.Table, chain)
+	if err != nil {
+		return nil, fmt.Errorf("list nftables rules of %s %s: %w", chain.Table.Name, chain.Name, err)
+	}
+	out := make([]namedRule, len(rules))
+	for i, r := range rules {
+		name, _ := userdata.GetString(r.UserData, userdata.TypeComment)
+		bridge, _, _ := strings.Cut(name, " ")
+		r.Table, r.Chain = chain.Table, chain
+		out[i] = namedRule{r, name, bridge}
+	}
+	return out, nil
+}
+
+// masquerade gives packets from subnet that leave by another link than the bridge the machine's own address.
+func masquerade(bridge string, subnet netip.Prefix) []expr.Any {
+	mask := make([]byte, 4)
+	for i := range subnet.Bits() {
+		mask[i/8] |= 0x80 >> (i % 8)
+	}
+	return []expr.Any{
+		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: 12, Len: 4},
+		&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: 4, Mask: mask, Xor: make([]byte, 4)},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: subnet.Masked().Addr().AsSlice()},
+		&expr.Meta{Key: expr.MetaKeyOIFNAME, Register: 1},
+		&expr.Cmp{Op: expr.CmpOpNeq, Register: 1, Data: paddedName(bridge)},
+		&expr.Masq{},
+	}
+}
+
+// acceptLink accepts what comes in or goes out by a link, in the form that iptables-nft writes and reads.
+func acceptLink(key expr.MetaKey, link string) []expr.Any {
+	return []expr.Any{
+		&expr.Meta{Key: key, Register: 1},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: append([]byte(link), 0)},
+		&expr.Counter{},
+		&expr.Verdict{Kind: expr.VerdictAccept},
+	}
+}
+
+// paddedName is a link's name as the kernel compares it whole: 16 bytes.
+func paddedName(link string) []byte {
+	b := make([]byte, 16)
+	copy(b, link)
+	return b
+}
+
+// readForwarding reports whether the machine forwards IPv4 packets.
+func readForwarding() (bool, error) {
+	data, err := os.ReadFile(forwardFile)
+	if err != nil {
+		return false, fmt.Errorf("read whether the machine forwards: %w", err)
+	}
+	return strings.TrimSpace(string(data)) != "0", nil
+}
+
+func setForwarding(on bool) error {
+	value := "0"
+	if on {
+		value = "1"
+	}
+	if err := os.WriteFile(forwardFile, []byte(value), 0); err != nil {
+		if errors.Is(err, os.ErrPermission) {
+			return fmt.Errorf("set net.ipv4.ip_forward to %s (run podsim as root, with /proc/sys writable): %w", value, err)
+		}
+		return fmt.Errorf("set net.ipv4.ip_forward to %s: %w", value, err)
+	}
+	return nil
+}
