@@ -14,6 +14,6 @@
 //	                                       ▼
 //	                    Outcome: Success (perhaps with a warning), Failed, Unknown
 //
-// Every attempt leaves nothing behind: no connection is kept, no goroutine outlives the call by more than it takes
-// a closed connection's reader to notice.
+// Every attempt leaves nothing behind: its connection is closed when it returns, and a goroutine that net/http or
+// gRPC started for it outlives it by no more than it takes to notice that.
 package probe

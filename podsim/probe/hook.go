@@ -18,6 +18,8 @@ import (
 //
 // It has no time-out of its own: a preStop's grace, or nothing for a postStart, is ctx's matter.
 func (p *Prober) HTTPHook(ctx context.Context, get *corev1.HTTPGetAction, t Target) (warning string, err error) {
+	ctx, end := bounded(ctx)
+	defer end()
 	req, err := request(ctx, get, t, "lifecycle")
 	if err != nil {
 		return "", err

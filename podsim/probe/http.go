@@ -22,6 +22,8 @@ const maxRedirects = 10
 // httpGet requests and judges: 200 to 399 is success, anything else and every transport error is failure (PB-02).
 // A body that breaks off is an error, as in a kubelet: the attempt says nothing (PB-20).
 func (p *Prober) httpGet(ctx context.Context, get *corev1.HTTPGetAction, t Target, timeout time.Duration) Outcome {
+	ctx, end := bounded(ctx)
+	defer end()
 	req, err := request(ctx, get, t, "probe")
 	if err != nil {
 		return unknown(err)
@@ -55,14 +57,41 @@ func (p *Prober) transports() {
 	p.once.Do(func() {
 		insecure := &tls.Config{InsecureSkipVerify: true} //nolint:gosec // PB-08: a kubelet does not verify
 		p.probe = &http.Transport{
-			DialContext:        p.dial,
+			DialContext:        p.dialBounded,
 			TLSClientConfig:    insecure,
 			DisableKeepAlives:  true,
 			DisableCompression: true, // a kubelet sends no Accept-Encoding
 			ForceAttemptHTTP2:  true, // but it does offer h2 to a TLS server
 		}
-		p.hook = &http.Transport{DialContext: p.dial, TLSClientConfig: insecure.Clone(), DisableKeepAlives: true}
+		p.hook = &http.Transport{DialContext: p.dialBounded, TLSClientConfig: insecure.Clone(), DisableKeepAlives: true}
 	})
+}
+
+// bound is the key under which a request's context carries the context that ends with the attempt.
+type bound struct{}
+
+// bounded returns a context for the requests of one attempt, and what ends the attempt. A transport dials and
+// shakes hands detached from the request, in the hope that another will want the connection; none ever will here,
+// and against a server that hangs, they would pile up. The detached context keeps its values: so the end of the
+// attempt travels as one.
+func bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+	attempt, end := context.WithCancel(context.WithoutCancel(ctx))
+	return context.WithValue(ctx, bound{}, attempt), end
+}
+
+// dialBounded dials for a request: when its attempt ends, the dial is given up, or the connection closed.
+func (p *Prober) dialBounded(ctx context.Context, network, address string) (net.Conn, error) {
+	attempt := ctx.Value(bound{}).(context.Context)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stop := context.AfterFunc(attempt, cancel)
+	conn, err := p.dial(ctx, network, address)
+	stop()
+	if err != nil {
+		return nil, err
+	}
+	context.AfterFunc(attempt, func() { _ = conn.Close() })
+	return conn, nil
 }
 
 // request builds the GET of a probe or a hook: purpose is the second half of the User-Agent's name.

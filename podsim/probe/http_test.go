@@ -163,12 +163,15 @@ func TestHTTPProbeKeepsNoConnection(t *testing.T) {
 // A server that hangs costs the time-out, in the kubelet's words, and no more.
 func TestHungServerTimesOut(t *testing.T) {
 	port := silent(t)
+	https := httpGet(port, "/")
+	https.HTTPGet.Scheme = corev1.URISchemeHTTPS
 	tests := []struct {
 		name  string
 		probe *corev1.Probe
 		part  string
 	}{
 		{"http", httpGet(port, "/"), "(Client.Timeout exceeded while awaiting headers)"},
+		{"https", https, "(Client.Timeout exceeded while awaiting headers)"},
 		{"grpc", grpcProbe(port, nil), `timeout: failed to connect service "127.0.0.1:`},
 	}
 	for _, tt := range tests {
@@ -211,6 +214,24 @@ func TestCancelledProbeIsUnknown(t *testing.T) {
 				t.Errorf("got %v with %q, error %v; want unknown because %v", o.Result, o.Output, o.Err, stop)
 			}
 		})
+	}
+}
+
+// An address that swallows everything must not gather dials: net/http would let them go on by themselves.
+func TestTimedOutProbeLeavesNoDial(t *testing.T) {
+	ended := make(chan error, 1)
+	p := &Prober{Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		<-ctx.Done()
+		ended <- ctx.Err()
+		return nil, ctx.Err()
+	}}
+	if o := p.Probe(t.Context(), httpGet(80, "/"), loopback); o.Result != pod.Failed {
+		t.Errorf("got %v, error %v; want failure", o.Result, o.Err)
+	}
+	select {
+	case <-ended:
+	case <-time.After(10 * time.Second):
+		t.Error("the dial went on for ten seconds after its probe")
 	}
 }
 
