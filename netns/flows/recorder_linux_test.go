@@ -1,0 +1,529 @@
+package flows
+
+import (
+	"net/netip"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/nftables"
+	"github.com/google/nftables/binaryutil"
+	"github.com/google/nftables/expr"
+
+	"github.com/podsim/podsim/netns"
+	"github.com/podsim/podsim/netns/lab"
+)
+
+const (
+	proxyUID = 1337
+	agentUID = 4444
+	apiAddr  = "198.18.0.10:80"
+)
+
+// A site is a pod's namespace joined to a world, with an intercepting proxy in between.
+type site struct {
+	t          testing.TB
+	pod, world string
+	recorder   *Recorder
+	app, proxy *container
+}
+
+func meshPolicy() Policy {
+	return Policy{
+		Proxy:    "proxy",
+		Outbound: Capture{Port: 15001, ExceptPorts: []int{9000}, ExceptCIDRs: []netip.Prefix{netip.MustParsePrefix("198.18.0.20/32")}},
+		Inbound:  Capture{Port: 15006, ExceptPorts: []int{15020}},
+		UIDs:     []uint32{proxyUID, agentUID},
+	}
+}
+
+func names(a netip.AddrPort) string {
+	if a.String() == apiAddr {
+		return "api"
+	}
+	return ""
+}
+
+func newSite(t testing.TB, policy Policy) *site {
+	t.Helper()
+	s := wires(t)
+	s.load(policy)
+	s.app = s.container("app", 1000)
+	s.proxy = s.container("proxy", proxyUID)
+	return s
+}
+
+// wires is a site without a ledger.
+func wires(t testing.TB) *site {
+	s := &site{t: t, pod: lab.Namespace(t), world: lab.Namespace(t)}
+	lab.Link(t, s.pod, "10.77.0.2/24", s.world, "10.77.0.1/24")
+	lab.AddRoute(t, s.pod, "", "10.77.0.1")
+	lab.AddAddress(t, s.world, "198.18.0.10/32")
+	lab.AddAddress(t, s.world, "198.18.0.20/32")
+	return s
+}
+
+func (s *site) load(policy Policy) {
+	s.t.Helper()
+	var err error
+	if s.recorder, err = Load(Config{Netns: s.pod, Policy: policy, Name: names}); err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() {
+		if err := s.recorder.Close(); err != nil {
+			s.t.Error(err)
+		}
+	})
+}
+
+func (s *site) container(name string, uid uint32) *container {
+	s.t.Helper()
+	c := start(s.t, s.pod, name, uid)
+	if err := s.recorder.Track(name, c.cgroup); err != nil {
+		s.t.Fatal(err)
+	}
+	return c
+}
+
+func (s *site) snapshot() Ledger {
+	s.t.Helper()
+	l, err := s.recorder.Snapshot(s.t.Context())
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return l
+}
+
+// complete is a snapshot that must be complete.
+func (s *site) complete() Ledger {
+	s.t.Helper()
+	l := s.snapshot()
+	if !l.Complete {
+		s.t.Fatalf("the ledger is incomplete: %s\n%s", l.Why, text(l))
+	}
+	return l
+}
+
+// flow finds the flow from a client's address.
+func (s *site) flow(l Ledger, protocol, local, destination string) Flow {
+	s.t.Helper()
+	f, ok := l.Find(protocol, netip.MustParseAddrPort(local), netip.MustParseAddrPort(destination))
+	if !ok {
+		s.t.Fatalf("no flow %s %s > %s in\n%s", protocol, local, destination, text(l))
+	}
+	return f
+}
+
+func text(l Ledger) string {
+	var b strings.Builder
+	for _, f := range l.Flows {
+		b.WriteString("  " + f.String() + "\n")
+	}
+	return b.String()
+}
+
+// intercept writes a mesh's rules: all TCP to the proxy but what the proxy's and the agent's uids open, loopback, the
+// excluded port and CIDR, and, as a hole that nobody declared, port 9999.
+func (s *site) intercept() {
+	lab.Rules(s.t, s.pod, func(c *nftables.Conn) {
+		table := c.AddTable(&nftables.Table{Name: "mesh", Family: nftables.TableFamilyIPv4})
+		out := c.AddChain(&nftables.Chain{
+			Name: "out", Table: table, Type: nftables.ChainTypeNAT,
+			Hooknum: nftables.ChainHookOutput, Priority: nftables.ChainPriorityNATDest,
+		})
+		in := c.AddChain(&nftables.Chain{
+			Name: "in", Table: table, Type: nftables.ChainTypeNAT,
+			Hooknum: nftables.ChainHookPrerouting, Priority: nftables.ChainPriorityNATDest,
+		})
+		rule := func(chain *nftables.Chain, parts ...[]expr.Any) {
+			r := &nftables.Rule{Table: table, Chain: chain}
+			for _, p := range parts {
+				r.Exprs = append(r.Exprs, p...)
+			}
+			c.AddRule(r)
+		}
+		accept := verdict(expr.VerdictAccept, "")
+		for _, uid := range []uint32{proxyUID, agentUID} {
+			rule(out, metaIs(expr.MetaKeySKUID, uid, 0xffffffff), accept)
+		}
+		rule(out, daddr("127.0.0.0", 255, 0, 0, 0), accept)
+		rule(out, daddr("10.77.0.2", 255, 255, 255, 255), accept)
+		rule(out, daddr("198.18.0.20", 255, 255, 255, 255), accept)
+		rule(out, dport(9000), accept)
+		rule(out, dport(9999), accept)
+		rule(out, tcpOnly(), redirect(15001))
+		rule(in, dport(15020), accept)
+		rule(in, tcpOnly(), redirect(15006))
+	})
+}
+
+func tcpOnly() []expr.Any {
+	return []expr.Any{
+		&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: 1},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{protoTCP}},
+	}
+}
+
+func dport(port uint16) []expr.Any {
+	return append(tcpOnly(),
+		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseTransportHeader, Offset: 2, Len: 2},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: binaryutil.BigEndian.PutUint16(port)})
+}
+
+func daddr(address string, mask ...byte) []expr.Any {
+	return []expr.Any{
+		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: 16, Len: 4},
+		&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: 4, Mask: mask, Xor: make([]byte, 4)},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: netip.MustParseAddr(address).AsSlice()},
+	}
+}
+
+func redirect(port uint16) []expr.Any {
+	return []expr.Any{
+		&expr.Immediate{Register: 1, Data: binaryutil.BigEndian.PutUint16(port)},
+		&expr.Redir{RegisterProtoMin: 1},
+	}
+}
+
+// want is what a test expects of one flow.
+type want struct {
+	opener   string
+	verdict  Verdict
+	taker    string
+	listener int
+	onwardTo string
+}
+
+func check(t testing.TB, f Flow, w want) {
+	t.Helper()
+	got := want{f.Opener, f.Verdict, f.Taker, f.Listener, f.OnwardTo}
+	if got != w {
+		t.Errorf("got  %+v\nwant %+v\nflow %s", got, w, f)
+	}
+}
+
+func TestEveryFlowHasItsOpenerTakerAndVerdict(t *testing.T) {
+	s := newSite(t, meshPolicy())
+	s.intercept()
+	agent := s.container("agent", agentUID)
+	for _, address := range []string{apiAddr, "198.18.0.20:80", "198.18.0.10:9000", "198.18.0.10:9999"} {
+		serveWorld(t, s.world, address)
+	}
+	s.proxy.must(t, order{Do: "proxy", Address: "0.0.0.0:15001", Count: 100})
+	s.proxy.must(t, order{Do: "proxy", Address: "0.0.0.0:15006", Count: 100})
+	s.app.must(t, order{Do: "listen", Address: "0.0.0.0:8080"})
+	s.app.must(t, order{Do: "listen", Address: "0.0.0.0:15020"})
+
+	cases := []struct {
+		name    string
+		who     *container
+		address string
+		want    want
+	}{
+		{"what the app opens is captured (T01)", s.app, apiAddr, want{"app", Captured, "proxy", 15001, "api"}},
+		{"loopback is direct (T07)", agent, "127.0.0.1:8080", want{"agent", Direct, "app", 8080, ""}},
+		{"the pod's own address is direct (T08)", s.app, "10.77.0.2:8080", want{"app", Direct, "app", 8080, ""}},
+		{"an excluded port is exempt (T13)", s.app, "198.18.0.10:9000", want{"app", Exempt, World, 0, ""}},
+		{"an excluded CIDR is exempt (T13)", s.app, "198.18.0.20:80", want{"app", Exempt, World, 0, ""}},
+		{"an excluded uid is exempt (T11)", agent, apiAddr, want{"agent", Exempt, World, 0, ""}},
+		{"a hole in the rules is a bypass", s.app, "198.18.0.10:9999", want{"app", Bypass, World, 0, ""}},
+		{"the proxy's own connection is exempt", s.proxy, apiAddr, want{"proxy", Exempt, World, 0, ""}},
+	}
+	for _, c := range cases {
+		r := c.who.must(t, order{Do: "dial", Address: c.address})
+		t.Run(c.name, func(t *testing.T) {
+			check(t, s.flow(s.complete(), "tcp", r.Local, c.address), c.want)
+		})
+	}
+
+	t.Run("what comes in is captured and passed on to the app (T03)", func(t *testing.T) {
+		d := netns.Dialer{Path: s.world}
+		conn, err := d.DialContext(t.Context(), "tcp", "10.77.0.2:8080")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		if got, err := exchange(conn); err != nil || got != "ping" {
+			t.Fatalf("the app behind the proxy answered %q, %v; want its echo", got, err)
+		}
+		f := s.flow(s.complete(), "tcp", conn.LocalAddr().String(), "10.77.0.2:8080")
+		check(t, f, want{World, Captured, "proxy", 15006, "app"})
+	})
+	t.Run("an excluded inbound port is exempt", func(t *testing.T) {
+		d := netns.Dialer{Path: s.world}
+		conn, err := d.DialContext(t.Context(), "tcp", "10.77.0.2:15020")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		f := s.flow(s.complete(), "tcp", conn.LocalAddr().String(), "10.77.0.2:15020")
+		check(t, f, want{World, Exempt, "app", 15020, ""})
+	})
+	t.Run("UDP escapes (T17)", func(t *testing.T) {
+		r := s.app.must(t, order{Do: "udp", Address: "198.18.0.10:5353"})
+		check(t, s.flow(s.complete(), "udp", r.Local, "198.18.0.10:5353"), want{"app", Escaped, World, 0, ""})
+	})
+	t.Run("a flow ends when both sides have closed", func(t *testing.T) {
+		r := s.app.must(t, order{Do: "dial", Address: "127.0.0.1:8080"})
+		deadline := time.Now().Add(5 * time.Second)
+		for {
+			f := s.flow(s.complete(), "tcp", r.Local, "127.0.0.1:8080")
+			if !f.End.IsZero() {
+				if f.End.Before(f.Begin) {
+					t.Errorf("the flow ended before it began: %v, %v", f.Begin, f.End)
+				}
+				return
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("the flow is still open after 5 s: %s", f)
+			}
+		}
+	})
+}
+
+func TestAProxyThatDoesNotListenRefuses(t *testing.T) {
+	s := newSite(t, meshPolicy())
+	s.intercept()
+	serveWorld(t, s.world, apiAddr)
+	if r := s.app.do(t, order{Do: "dial", Address: apiAddr}); r.Class != "refused" {
+		t.Fatalf("dialling behind a proxy that does not listen: %+v; want refused", r)
+	}
+	l := s.complete()
+	if len(l.Flows) != 1 {
+		t.Fatalf("got %d flows, want 1:\n%s", len(l.Flows), text(l))
+	}
+	check(t, l.Flows[0], want{"app", Refused, "", 0, ""})
+	if !strings.Contains(l.Flows[0].Reason, ":15001") {
+		t.Errorf("the reason %q does not name the listener 15001", l.Flows[0].Reason)
+	}
+}
+
+func TestAProxyWithoutItsExemptUIDLoops(t *testing.T) {
+	s := wires(t)
+	s.load(meshPolicy())
+	s.app = s.container("app", 1000)
+	s.proxy = s.container("proxy", 0) // T44: not the exempt uid
+	s.intercept()
+	const rounds = 4
+	s.proxy.must(t, order{Do: "proxy", Address: "0.0.0.0:15001", Count: rounds})
+	s.app.do(t, order{Do: "dial", Address: apiAddr})
+	l := s.complete()
+	looped := 0
+	for _, f := range l.Flows {
+		if f.Opener == "proxy" && f.Verdict == Looped && f.Taker == "proxy" && f.Listener == 15001 {
+			looped++
+		}
+	}
+	if looped != rounds {
+		t.Errorf("got %d looped flows, want %d:\n%s", looped, rounds, text(l))
+	}
+}
+
+func TestAnUnansweredAttemptIsDropped(t *testing.T) {
+	s := newSite(t, Policy{})
+	lab.Rules(t, s.world, func(c *nftables.Conn) {
+		table := c.AddTable(&nftables.Table{Name: "hole", Family: nftables.TableFamilyIPv4})
+		in := c.AddChain(&nftables.Chain{
+			Name: "in", Table: table, Type: nftables.ChainTypeFilter,
+			Hooknum: nftables.ChainHookInput, Priority: nftables.ChainPriorityFilter,
+		})
+		c.AddRule(&nftables.Rule{Table: table, Chain: in, Exprs: append(dport(81), verdict(expr.VerdictDrop, "")...)})
+	})
+	if r := s.app.do(t, order{Do: "dial", Address: "198.18.0.10:81", Timeout: 300 * time.Millisecond}); r.Error == "" {
+		t.Fatalf("dialling a hole succeeded: %+v", r)
+	}
+	l := s.complete()
+	if len(l.Flows) != 1 {
+		t.Fatalf("got %d flows, want 1:\n%s", len(l.Flows), text(l))
+	}
+	check(t, l.Flows[0], want{"app", Dropped, World, 0, ""})
+}
+
+func TestWithoutAProxyFlowsAreUnproxiedOrRefused(t *testing.T) {
+	s := newSite(t, Policy{})
+	serveWorld(t, s.world, apiAddr)
+	r := s.app.must(t, order{Do: "dial", Address: apiAddr})
+	check(t, s.flow(s.complete(), "tcp", r.Local, apiAddr), want{"app", Unproxied, World, 0, ""})
+	if r := s.app.do(t, order{Do: "dial", Address: "198.18.0.10:82"}); r.Class != "refused" {
+		t.Fatalf("dialling a closed port: %+v; want refused", r)
+	}
+	l := s.complete()
+	check(t, l.Flows[len(l.Flows)-1], want{"app", Refused, World, 0, ""})
+}
+
+func TestAConnectionOlderThanTheLedgerIsPreRule(t *testing.T) {
+	s := wires(t)
+	serveWorld(t, s.world, apiAddr)
+	app := start(t, s.pod, "app", 1000)
+	app.must(t, order{Do: "hold", Address: apiAddr})
+	s.load(meshPolicy())
+	if err := s.recorder.Track("app", app.cgroup); err != nil {
+		t.Fatal(err)
+	}
+	app.must(t, order{Do: "say", Address: apiAddr})
+	l := s.complete()
+	if len(l.Flows) != 1 {
+		t.Fatalf("got %d flows, want 1:\n%s", len(l.Flows), text(l))
+	}
+	check(t, l.Flows[0], want{"app", PreRule, World, 0, ""})
+}
+
+func TestARuleOfThePodThatDropsIsCountedAsBlocked(t *testing.T) {
+	s := newSite(t, Policy{})
+	lab.Rules(t, s.pod, func(c *nftables.Conn) {
+		table := c.AddTable(&nftables.Table{Name: "wall", Family: nftables.TableFamilyIPv4})
+		out := c.AddChain(&nftables.Chain{
+			Name: "out", Table: table, Type: nftables.ChainTypeFilter,
+			Hooknum: nftables.ChainHookOutput, Priority: nftables.ChainPriorityFilter,
+		})
+		c.AddRule(&nftables.Rule{Table: table, Chain: out, Exprs: append(dport(83), verdict(expr.VerdictDrop, "")...)})
+	})
+	if r := s.app.do(t, order{Do: "dial", Address: "198.18.0.10:83", Timeout: 100 * time.Millisecond}); r.Error == "" {
+		t.Fatalf("dialling through the wall succeeded: %+v", r)
+	}
+	l := s.complete()
+	if len(l.Flows) != 0 || l.Blocked["app"] == 0 {
+		t.Errorf("got %d flows and blocked %v, want none and at least one of app", len(l.Flows), l.Blocked)
+	}
+}
+
+func TestARestartedContainerKeepsItsName(t *testing.T) {
+	s := newSite(t, Policy{})
+	serveWorld(t, s.world, apiAddr)
+	s.app.must(t, order{Do: "dial", Address: apiAddr})
+	again := s.container("app", 1000)
+	again.must(t, order{Do: "dial", Address: apiAddr})
+	l := s.complete()
+	if len(l.Flows) != 2 || l.Flows[0].Opener != "app" || l.Flows[1].Opener != "app" || len(l.Blocked) != 0 {
+		t.Errorf("got blocked %v and\n%s\nwant two flows of app and nothing blocked", l.Blocked, text(l))
+	}
+}
+
+func TestAProcessOfNoContainerHasNoName(t *testing.T) {
+	s := newSite(t, meshPolicy())
+	s.intercept()
+	serveWorld(t, s.world, "198.18.0.10:9999")
+	stranger := start(t, s.pod, "stranger", 1000)
+	r := stranger.must(t, order{Do: "dial", Address: "198.18.0.10:9999"})
+	check(t, s.flow(s.complete(), "tcp", r.Local, "198.18.0.10:9999"), want{"", Bypass, World, 0, ""})
+}
+
+func TestAStormLosesNothing(t *testing.T) {
+	s := newSite(t, meshPolicy())
+	s.intercept()
+	const n = 4000
+	s.proxy.must(t, order{Do: "listen", Address: "0.0.0.0:15001"})
+	s.app.must(t, order{Do: "storm", Address: apiAddr, Count: n})
+	l := s.complete()
+	captured := 0
+	for _, f := range l.Flows {
+		if f.Opener == "app" && f.Verdict == Captured && f.Taker == "proxy" {
+			captured++
+		}
+	}
+	if captured != n || len(l.Flows) != n {
+		t.Errorf("of %d connections %d are in the ledger as captured, of %d flows", n, captured, len(l.Flows))
+	}
+}
+
+func TestALostEventMakesTheLedgerIncomplete(t *testing.T) {
+	s := newSite(t, Policy{})
+	serveWorld(t, s.world, apiAddr)
+	s.app.must(t, order{Do: "dial", Address: apiAddr})
+	s.complete()
+	s.app.must(t, order{Do: "dial", Address: apiAddr})
+	lost := s.loseOpening()
+	l := s.snapshot()
+	if l.Complete || !strings.Contains(l.Why, "the kernel counted 2 connections, and 1 were reported") {
+		t.Errorf("the event %x was lost, but the ledger says complete=%v %q", lost, l.Complete, l.Why)
+	}
+}
+
+// loseOpening takes the next opening out of what the stream has read.
+func (s *site) loseOpening() []byte {
+	deadline := time.After(5 * time.Second)
+	for {
+		st := s.recorder.stream
+		st.mu.Lock()
+		for i, r := range st.pending {
+			if rawKind(r.data) == opened {
+				st.pending = append(st.pending[:i:i], st.pending[i+1:]...)
+				st.mu.Unlock()
+				return r.data
+			}
+		}
+		st.mu.Unlock()
+		select {
+		case <-st.grew:
+		case <-deadline:
+			s.t.Fatal("no opening was read within 5 s")
+		}
+	}
+}
+
+func TestAFullBufferMakesTheLedgerIncomplete(t *testing.T) {
+	s := newSite(t, Policy{})
+	s.app.must(t, order{Do: "listen", Address: "127.0.0.1:8080"})
+	st := s.recorder.stream
+	// With the reader held up and a small buffer, the kernel has to drop.
+	if err := st.conn.SetReadBuffer(4096); err != nil {
+		t.Fatal(err)
+	}
+	st.mu.Lock()
+	s.app.must(t, order{Do: "storm", Address: "127.0.0.1:8080", Count: 500})
+	st.mu.Unlock()
+	l := s.snapshot()
+	if l.Complete || !strings.Contains(l.Why, "the kernel lost conntrack events") {
+		t.Errorf("events were lost, but the ledger says complete=%v %q", l.Complete, l.Why)
+	}
+}
+
+func TestTrackRefusesWhatItCannotTellApart(t *testing.T) {
+	s := newSite(t, Policy{})
+	root, err := CgroupMount()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ name, dir, want string }{
+		{"x", t.TempDir(), "not in a cgroup v2 hierarchy"},
+		{"x", root, "root of the hierarchy"},
+		{"x", root + "/podsim-no-such", "no such file"},
+		{World, s.app.cgroup, "cannot name a container"},
+		{"", s.app.cgroup, "cannot name a container"},
+	} {
+		if err := s.recorder.Track(c.name, c.dir); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("Track(%q, %s): %v; want an error that says %q", c.name, c.dir, err, c.want)
+		}
+	}
+	for i := 2; i < maxContainers; i++ {
+		if err := s.recorder.Track("c"+string(rune('0'+i)), s.app.cgroup); err != nil {
+			t.Fatalf("track container %d: %v", i, err)
+		}
+	}
+	if err := s.recorder.Track("one too many", s.app.cgroup); err == nil {
+		t.Error("one container too many was tracked without an error")
+	}
+}
+
+func TestASecondLedgerInANamespaceIsAnError(t *testing.T) {
+	s := newSite(t, Policy{})
+	if r, err := Load(Config{Netns: s.pod}); err == nil {
+		r.Close()
+		t.Error("a second ledger was loaded")
+	} else if !strings.Contains(err.Error(), "loaded in this namespace already") {
+		t.Errorf("got %v", err)
+	}
+	if _, err := Load(Config{Netns: filepath.Join(t.TempDir(), "none")}); err == nil {
+		t.Error("a ledger was loaded in a namespace that does not exist")
+	}
+	if err := s.recorder.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.recorder.Close(); err != nil {
+		t.Errorf("closing twice: %v", err)
+	}
+	if _, err := s.recorder.Snapshot(t.Context()); err == nil {
+		t.Error("a snapshot of a closed ledger is no error")
+	}
+}

@@ -1,0 +1,28 @@
+//go:build !linux
+
+package flows
+
+import (
+	"context"
+	"errors"
+)
+
+var errLinuxOnly = errors.New("observe flows: only Linux can (run podsim in a Linux machine)")
+
+// A Recorder keeps the ledger of one network namespace. It exists on Linux only.
+type Recorder struct{}
+
+// Load is an error outside Linux.
+func Load(Config) (*Recorder, error) { return nil, errLinuxOnly }
+
+// Track is an error outside Linux.
+func (*Recorder) Track(name, dir string) error { return errLinuxOnly }
+
+// Snapshot is an error outside Linux.
+func (*Recorder) Snapshot(context.Context) (Ledger, error) { return Ledger{}, errLinuxOnly }
+
+// Close does nothing outside Linux.
+func (*Recorder) Close() error { return nil }
+
+// CgroupMount is an error outside Linux.
+func CgroupMount() (string, error) { return "", errLinuxOnly }
