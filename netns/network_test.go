@@ -3,6 +3,7 @@
 package netns
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -175,7 +176,7 @@ func TestNetworkGivesAPodAWayOutAndLeavesTheMachineAsItWas(t *testing.T) {
 
 	inside(t, m.netns, func() error {
 		for range 2 { // both are idempotent
-			if err := errors.Join(cni.Detach(t.Context(), a), n.Leave(t.Context(), "web-1")); err != nil {
+			if err := errors.Join(cni.Detach(t.Context(), a), n.Leave(t.Context(), "web-1", nil)); err != nil {
 				return err
 			}
 		}
@@ -249,7 +250,7 @@ func TestNetworkDetachesWithoutPluginsNetnsOrStateDirectory(t *testing.T) {
 				if held, _ := reservations(filepath.Join(n.ipamDir(), b.Name)); len(held) > 0 {
 					t.Errorf("left after the detach: %v", held)
 				}
-				return n.Leave(t.Context(), "x")
+				return n.Leave(t.Context(), "x", nil)
 			})
 			if diff := cmp.Diff(before, m.describe(t)); diff != "" {
 				t.Errorf("the machine is not as it was (-before +after):\n%s", diff)
@@ -282,11 +283,9 @@ func TestNetworkFortyAttachmentsOneAfterTheOtherLeakNothing(t *testing.T) {
 			}
 			add = append(add, time.Since(begin))
 			begin = time.Now()
-			if err := cni.Detach(t.Context(), a); err != nil {
-				return err
-			}
+			err = n.Leave(t.Context(), id, func(ctx context.Context) error { return cni.Detach(ctx, a) })
 			del = append(del, time.Since(begin))
-			return n.Leave(t.Context(), id)
+			return err
 		})
 		if err := pins.Remove(); err != nil {
 			t.Fatal(err)
@@ -294,7 +293,7 @@ func TestNetworkFortyAttachmentsOneAfterTheOtherLeakNothing(t *testing.T) {
 	}
 	slices.Sort(add)
 	slices.Sort(del)
-	t.Logf("median attach %s, detach %s", add[20], del[20])
+	t.Logf("median attach %s, detach and leave %s", add[20], del[20])
 	if diff := cmp.Diff(before, m.describe(t)); diff != "" {
 		t.Errorf("the machine is not as it was (-before +after):\n%s", diff)
 	}
@@ -320,13 +319,13 @@ func TestNetworkMembersOfTwoStateDirectoriesRacingAgree(t *testing.T) {
 					if on, err := readForwarding(); err != nil || !on {
 						return fmt.Errorf("%s is a member and forwarding is off (%v)", id, err)
 					}
-					if link, err := findBridge(b.Name); err != nil || link == nil {
+					if link, err := findBridge(&netlink.Handle{}, b.Name); err != nil || link == nil {
 						return fmt.Errorf("%s is a member and the bridge is not there (%v)", id, err)
 					}
 					mu.Lock()
 					subnets[b.Name] = b.Subnet
 					mu.Unlock()
-					if err := n.Leave(t.Context(), id); err != nil {
+					if err := n.Leave(t.Context(), id, nil); err != nil {
 						return err
 					}
 				}
@@ -361,13 +360,13 @@ func TestNetworkLastToLeaveTurnsForwardingOffForAllStateDirectories(t *testing.T
 		if a.Subnet.Overlaps(b.Subnet) {
 			t.Errorf("both state directories use %s", a.Subnet)
 		}
-		if err := one.Leave(t.Context(), "a"); err != nil {
+		if err := one.Leave(t.Context(), "a", nil); err != nil {
 			return err
 		}
 		if on, _ := readForwarding(); !on {
 			t.Error("the first state directory's last member turned forwarding off under the second")
 		}
-		if err := two.Leave(t.Context(), "b"); err != nil {
+		if err := two.Leave(t.Context(), "b", nil); err != nil {
 			return err
 		}
 		if on, _ := readForwarding(); on {
@@ -414,7 +413,7 @@ func TestNetworkPassesDockersFilterAndGivesItBack(t *testing.T) {
 	}
 	seenFrom(t, m.outside, "198.51.100.1:8080", pod)
 	inside(t, m.netns, func() error {
-		return errors.Join(cni.Detach(t.Context(), a), n.Leave(t.Context(), "x"))
+		return errors.Join(cni.Detach(t.Context(), a), n.Leave(t.Context(), "x", nil))
 	})
 	if diff := cmp.Diff(before, m.describe(t)); diff != "" {
 		t.Errorf("the machine is not as it was (-before +after):\n%s", diff)
@@ -442,7 +441,7 @@ func TestNetworkNamesWhatItsSubnetConflictsWith(t *testing.T) {
 		if conflict, ok := errors.AsType[*ConflictError](err); !ok || conflict.By != "address 10.222.30.1/24 of up0" {
 			t.Errorf("got error %v, want one that names the address of up0", err)
 		}
-		return n.Leave(t.Context(), "x")
+		return n.Leave(t.Context(), "x", nil)
 	})
 }
 
@@ -563,11 +562,11 @@ func BenchmarkNetworkJoinSecondMember(b *testing.B) {
 			if _, err := n.Join(b.Context(), "second"); err != nil {
 				return err
 			}
-			if err := n.Leave(b.Context(), "second"); err != nil {
+			if err := n.Leave(b.Context(), "second", nil); err != nil {
 				return err
 			}
 		}
-		return n.Leave(b.Context(), "first")
+		return n.Leave(b.Context(), "first", nil)
 	})
 }
 
@@ -579,7 +578,7 @@ func BenchmarkNetworkJoinFirstAndLeave(b *testing.B) {
 			if _, err := n.Join(b.Context(), "first"); err != nil {
 				return err
 			}
-			if err := n.Leave(b.Context(), "first"); err != nil {
+			if err := n.Leave(b.Context(), "first", nil); err != nil {
 				return err
 			}
 		}

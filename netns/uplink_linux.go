@@ -46,13 +46,14 @@ type uplink struct {
 	docker      *nftables.Chain
 }
 
-func readUplink() (*uplink, error) {
-	conn, err := nftables.New()
+func readUplink(opts ...nftables.ConnOption) (*uplink, error) {
+	conn, err := nftables.New(opts...)
 	if err != nil {
 		return nil, fmt.Errorf("reach nftables: %w", err)
 	}
 	chains, err := conn.ListChainsOfTableFamily(nftables.TableFamilyIPv4)
 	if err != nil {
+		conn.CloseLasting() // it has sent nothing that could fail
 		return nil, fmt.Errorf("list nftables chains: %w", notRoot(err))
 	}
 	u := &uplink{conn: conn}
@@ -69,35 +70,40 @@ func readUplink() (*uplink, error) {
 	return u, nil
 }
 
-// openUplink makes what is missing for a bridge, in one transaction.
+// openUplink makes what is missing for a bridge, in one transaction. Where nothing is, there is none: the kernel takes
+// some milliseconds for each.
 func openUplink(bridge string, subnet netip.Prefix) error {
 	u, err := readUplink()
 	if err != nil {
 		return err
 	}
 	name := bridge + " " + subnet.String()
-	table := u.conn.AddTable(&nftables.Table{Family: nftables.TableFamilyIPv4, Name: uplinkTable})
-	post := u.conn.AddChain(&nftables.Chain{
-		Table: table, Name: masqueradeIn, Type: nftables.ChainTypeNAT,
-		Hooknum: nftables.ChainHookPostrouting, Priority: nftables.ChainPriorityNATSource,
-	})
-	if err := u.ensure(u.postrouting, bridge, name, &nftables.Rule{Table: table, Chain: post, Exprs: masquerade(bridge, subnet)}); err != nil {
+	masq, err := u.outdated(u.postrouting, bridge, name)
+	if err != nil {
 		return err
 	}
-	if u.docker != nil {
-		err := u.ensure(u.docker, bridge, name,
-			&nftables.Rule{Table: u.docker.Table, Chain: u.docker, Exprs: acceptLink(expr.MetaKeyIIFNAME, bridge)},
-			&nftables.Rule{Table: u.docker.Table, Chain: u.docker, Exprs: acceptLink(expr.MetaKeyOIFNAME, bridge)})
-		if err != nil {
-			return err
-		}
+	docker, err := u.outdated(u.docker, bridge, name)
+	if err != nil {
+		return err
 	}
 	forwarding, err := readForwarding()
 	if err != nil {
 		return err
 	}
+	if masq == nil && (docker == nil || u.docker == nil) && forwarding {
+		return nil
+	}
+	table := u.conn.AddTable(&nftables.Table{Family: nftables.TableFamilyIPv4, Name: uplinkTable})
+	post := u.conn.AddChain(&nftables.Chain{
+		Table: table, Name: masqueradeIn, Type: nftables.ChainTypeNAT,
+		Hooknum: nftables.ChainHookPostrouting, Priority: nftables.ChainPriorityNATSource,
+	})
 	if !forwarding {
 		u.conn.AddChain(&nftables.Chain{Table: table, Name: forwardMarker})
+	}
+	u.replace(masq, post, name, masquerade(bridge, subnet))
+	if u.docker != nil {
+		u.replace(docker, u.docker, name, acceptLink(expr.MetaKeyIIFNAME, bridge), acceptLink(expr.MetaKeyOIFNAME, bridge))
 	}
 	if err := u.conn.Flush(); err != nil {
 		return fmt.Errorf("write nftables rules for %s: %w", bridge, notRoot(err))
@@ -108,13 +114,26 @@ func openUplink(bridge string, subnet netip.Prefix) error {
 	return nil
 }
 
-// closeUplink takes the bridge's rules away, and with the last bridge's the table; then it turns forwarding off
-// if podsim turned it on. Where Docker has come since, forwarding stays on: Docker needs it and has found it so.
-func closeUplink(bridge string) error {
-	u, err := readUplink()
+// closeUplink prepares to take the bridge's rules away, and with the last bridge's the table; commit does it, from any
+// goroutine, and must be called. With the table goes forwarding, if podsim turned it on. Where Docker has come since,
+// forwarding stays on: Docker needs it and has found it so.
+func closeUplink(bridge string) (commit func() error, err error) {
+	u, err := readUplink(nftables.AsLasting())
 	if err != nil {
-		return err
+		return nil, err
 	}
+	if err := u.close(bridge); err != nil {
+		return nil, errors.Join(err, u.conn.CloseLasting())
+	}
+	return func() error {
+		if err := errors.Join(u.conn.Flush(), u.conn.CloseLasting()); err != nil {
+			return fmt.Errorf("delete nftables rules of %s: %w", bridge, notRoot(err))
+		}
+		return nil
+	}, nil
+}
+
+func (u *uplink) close(bridge string) error {
 	others := 0
 	for _, chain := range []*nftables.Chain{u.postrouting, u.docker} {
 		if chain == nil {
@@ -126,26 +145,20 @@ func closeUplink(bridge string) error {
 		}
 		for _, r := range rules {
 			if r.bridge == bridge {
-				if err := u.conn.DelRule(r.Rule); err != nil {
-					return fmt.Errorf("delete nftables rule of %s: %w", bridge, err)
-				}
+				u.delete(r)
 			} else if chain == u.postrouting {
 				others++
 			}
 		}
 	}
-	if others == 0 {
-		if u.marker != nil && u.docker == nil {
-			if err := setForwarding(false); err != nil {
-				return err
-			}
-		}
-		if own := firstChain(u.postrouting, u.marker); own != nil {
-			u.conn.DelTable(own.Table)
-		}
+	if others > 0 {
+		return nil
 	}
-	if err := u.conn.Flush(); err != nil {
-		return fmt.Errorf("delete nftables rules of %s: %w", bridge, notRoot(err))
+	if own := firstChain(u.postrouting, u.marker); own != nil {
+		u.conn.DelTable(own.Table)
+	}
+	if u.marker != nil && u.docker == nil {
+		return setForwarding(false)
 	}
 	return nil
 }
@@ -160,32 +173,46 @@ func firstChain(chains ...*nftables.Chain) *nftables.Chain {
 	return nil
 }
 
-// ensure puts rules at the head of a chain unless they are there by name, and takes away the bridge's other ones.
-func (u *uplink) ensure(there *nftables.Chain, bridge, name string, rules ...*nftables.Rule) error {
-	found := 0
-	if there != nil {
-		old, err := u.rules(there)
-		if err != nil {
-			return err
-		}
-		for _, r := range old {
-			if r.name == name {
-				found++
-			} else if r.bridge == bridge {
-				if err := u.conn.DelRule(r.Rule); err != nil {
-					return fmt.Errorf("delete nftables rule of %s: %w", bridge, err)
-				}
-			}
-		}
+// outdated lists the bridge's rules in a chain that must give way to ones of that name; nil if those are there.
+func (u *uplink) outdated(chain *nftables.Chain, bridge, name string) ([]namedRule, error) {
+	old := []namedRule{}
+	if chain == nil {
+		return old, nil
 	}
-	if found > 0 {
-		return nil
+	rules, err := u.rules(chain)
+	if err != nil {
+		return nil, err
 	}
 	for _, r := range rules {
-		r.UserData = userdata.AppendString(nil, userdata.TypeComment, name)
-		u.conn.InsertRule(r)
+		if r.name == name {
+			return nil, nil
+		}
+		if r.bridge == bridge {
+			old = append(old, r)
+		}
 	}
-	return nil
+	return old, nil
+}
+
+// replace puts rules of that name at the head of a chain, in the place of old ones; nil old: they are there already.
+func (u *uplink) replace(old []namedRule, chain *nftables.Chain, name string, rules ...[]expr.Any) {
+	if old == nil {
+		return
+	}
+	for _, r := range old {
+		u.delete(r)
+	}
+	for _, exprs := range rules {
+		u.conn.InsertRule(&nftables.Rule{Table: chain.Table, Chain: chain, Exprs: exprs,
+			UserData: userdata.AppendString(nil, userdata.TypeComment, name)})
+	}
+}
+
+// delete adds the deletion of a rule to the transaction.
+func (u *uplink) delete(r namedRule) {
+	if err := u.conn.DelRule(r.Rule); err != nil {
+		panic(err) // only a rule without a handle is refused, and this one came from the kernel
+	}
 }
 
 // A namedRule is a rule with what its comment says: the name, and the bridge that the name begins with.
