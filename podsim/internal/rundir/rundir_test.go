@@ -1,0 +1,193 @@
+package rundir
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// TestMain runs this binary as the owner of a run where a test asks for a process that can be killed.
+func TestMain(m *testing.M) {
+	if state := os.Getenv("RUNDIR_TEST_OWNER"); state != "" {
+		r, err := Create(state)
+		if err == nil {
+			err = r.Commit(Record{Pods: []Pod{{Name: "p"}}})
+		}
+		fmt.Println(r.ID, err)
+		io.Copy(io.Discard, os.Stdin) //nolint:errcheck // until the test ends it
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+func TestARunLivesAsLongAsItsProcess(t *testing.T) {
+	state := t.TempDir()
+	owner := exec.Command(os.Args[0])
+	owner.Env = append(os.Environ(), "RUNDIR_TEST_OWNER="+state)
+	in, err := owner.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	out, err := owner.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := owner.Start(); err != nil {
+		t.Fatal(err)
+	}
+	line, err := bufio.NewReader(out).ReadString('\n')
+	id, rest, _ := strings.Cut(strings.TrimSpace(line), " ")
+	if err != nil || rest != "<nil>" {
+		t.Fatalf("the owner said %q, %v", line, err)
+	}
+
+	runs, err := List(state)
+	if err != nil || len(runs) != 1 || !runs[0].Alive || !runs[0].Whole || runs[0].Pods[0].Name != "p" {
+		t.Fatalf("while its process lives the list is %+v, %v; want one live run with its record", runs, err)
+	}
+	if _, _, err := Adopt(state, id); !errors.Is(err, ErrAlive) {
+		t.Fatalf("Adopt of a live run: %v, want ErrAlive", err)
+	}
+	if err := owner.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	owner.Wait() //nolint:errcheck // it was killed
+	if runs, err = List(state); err != nil || len(runs) != 1 || runs[0].Alive {
+		t.Fatalf("after its process was killed the list is %+v, %v; want one dead run", runs, err)
+	}
+	r, e, err := Adopt(state, id)
+	if err != nil || !e.Whole {
+		t.Fatalf("Adopt of a dead run: %+v, %v", e, err)
+	}
+	if err := errors.Join(r.Remove(), r.Remove()); err != nil {
+		t.Fatalf("remove twice: %v", err)
+	}
+	if runs, err = List(state); err != nil || len(runs) != 0 {
+		t.Fatalf("after the removal the list is %+v, %v; want none", runs, err)
+	}
+}
+
+func TestATornRecordIsListedByItsID(t *testing.T) {
+	for name, record := range map[string]string{"none": "", "half": `{"id": "abc`} {
+		t.Run(name, func(t *testing.T) {
+			state := t.TempDir()
+			r, err := Create(state)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if record != "" {
+				if err := os.WriteFile(filepath.Join(r.Dir, recordFile), []byte(record), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := r.Close(); err != nil {
+				t.Fatal(err)
+			}
+			runs, err := List(state)
+			if err != nil || len(runs) != 1 || runs[0].Whole || runs[0].ID != r.ID {
+				t.Fatalf("List: %+v, %v; want the dead run %s without a whole record", runs, err, r.ID)
+			}
+		})
+	}
+}
+
+func TestListingAtTheSameTimeDisturbsNobody(t *testing.T) {
+	state := t.TempDir()
+	var wg sync.WaitGroup
+	stop := make(chan struct{})
+	for range 4 {
+		wg.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+					if _, err := List(state); err != nil {
+						t.Errorf("List: %v", err)
+						return
+					}
+				}
+			}
+		})
+	}
+	for range 200 {
+		r, err := Create(state)
+		if err != nil {
+			t.Fatalf("Create: %v", err)
+		}
+		if !ValidID(r.ID) {
+			t.Fatalf("ID %q is not valid", r.ID)
+		}
+		if err := r.Remove(); err != nil {
+			t.Fatalf("Remove: %v", err)
+		}
+	}
+	close(stop)
+	wg.Wait()
+}
+
+func TestARunWithoutADirectoryCanBeAdopted(t *testing.T) {
+	r, e, err := Adopt(t.TempDir(), "abcdefg")
+	if err != nil || e.Whole || e.ID != "abcdefg" {
+		t.Fatalf("Adopt: %+v, %v", e, err)
+	}
+	if err := r.Remove(); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := Adopt(t.TempDir(), "../../etc"); err == nil {
+		t.Fatal("Adopt took ../../etc for an ID")
+	}
+}
+
+func TestALogKeepsLinesStreamsAndTheirOrder(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a", "b", "0.log")
+	l, err := CreateLog(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := time.Date(2026, 1, 2, 3, 4, 5, 6000, time.UTC)
+	l.now = func() time.Time { return at }
+	var told []string
+	l.Line = func(_ time.Time, s Stream, line string) { told = append(told, string(s)+" "+line) }
+	long := strings.Repeat("x", 3*maxLine+7)
+	out, errs := l.Stream(Stdout), l.Stream(Stderr)
+	io.WriteString(out, "one\ntw")    //nolint:errcheck // seen below
+	io.WriteString(errs, "bad\n")     //nolint:errcheck // seen below
+	io.WriteString(out, "o\n"+long)   //nolint:errcheck // seen below
+	io.WriteString(out, "\n\nno end") //nolint:errcheck // seen below
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	lines, err := ReadLog(path, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"stdout one", "stderr bad", "stdout two", "stdout " + long, "stdout ", "stdout no end"}
+	for i, w := range want {
+		if i >= len(lines) || string(lines[i].Stream)+" "+lines[i].Text != w {
+			t.Fatalf("line %d of %d is not %.40q", i, len(lines), w)
+		}
+	}
+	if len(lines) != len(want) || !lines[0].Time.Equal(at) {
+		t.Errorf("got %d lines, the first at %v; want %d, at %v", len(lines), lines[0].Time, len(want), at)
+	}
+	if last, err := ReadLog(path, 2); err != nil || len(last) != 2 || last[1].Text != "no end" {
+		t.Errorf("the last two lines are %v, %v", last, err)
+	}
+	if len(told) != len(want) {
+		t.Errorf("Line was told of %d lines, want %d", len(told), len(want))
+	}
+	if _, err := ReadLog(path+"x", 0); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a log that is not there: %v, want fs.ErrNotExist", err)
+	}
+}
