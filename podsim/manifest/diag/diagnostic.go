@@ -142,7 +142,7 @@ func (l List) Err() error {
 	return nil
 }
 
-// Sort orders l by line and column, and keeps the order of the files; what is found twice stays once.
+// Sort orders l by line, column and message, and keeps the order of the files; what is found twice stays once.
 func (l List) Sort() List {
 	files := map[string]int{}
 	for _, d := range l {
@@ -151,7 +151,8 @@ func (l List) Sort() List {
 		}
 	}
 	slices.SortStableFunc(l, func(a, b Diagnostic) int {
-		return cmp.Or(cmp.Compare(files[a.File], files[b.File]), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Col, b.Col))
+		return cmp.Or(cmp.Compare(files[a.File], files[b.File]), cmp.Compare(a.Line, b.Line),
+			cmp.Compare(a.Col, b.Col), cmp.Compare(a.Message, b.Message))
 	})
 	return slices.CompactFunc(l, func(a, b Diagnostic) bool {
 		return a.File == b.File && a.Line == b.Line && a.Col == b.Col && a.Message == b.Message

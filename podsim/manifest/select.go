@@ -1,0 +1,92 @@
+package manifest
+
+import (
+	"fmt"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/podsim/podsim/podsim/manifest/diag"
+)
+
+// A Select names one of the pods of a manifest. An empty field matches all.
+type Select struct {
+	Kind string `json:"kind,omitempty"`
+	Name string `json:"name,omitempty"`
+}
+
+// Options say how a pod is judged.
+type Options struct {
+	// Strict makes a field that podsim does not act on an error; otherwise it is a warning.
+	Strict bool
+}
+
+// Pod gives the one pod that sel fits, defaulted, and everything that was found about it. The pod is the caller's.
+// It is nil where none or several fit; where the list has errors it is not fit to be run.
+func (m *Manifest) Pod(sel Select, opts Options) (*corev1.Pod, diag.List) {
+	var fit []candidate
+	for _, c := range m.candidates {
+		if (sel.Kind == "" || sel.Kind == c.kind) && (sel.Name == "" || sel.Name == c.name()) {
+			fit = append(fit, c)
+		}
+	}
+	switch {
+	case len(fit) == 1:
+		return fit[0].judge(opts)
+	case len(m.candidates) == 0:
+		return nil, diag.List{{File: m.file, Message: "there is no pod in the file; podsim runs a " + strings.Join(podKinds(), ", a ")}}
+	case len(fit) == 0:
+		return nil, diag.List{{File: m.file, Message: fmt.Sprintf("no %s in the file; there is %s", sel, m.names(m.candidates))}}
+	}
+	return nil, diag.List{{File: m.file, Message: fmt.Sprintf(
+		"%d pods fit; choose one by select: {kind: ..., name: ...}; there is %s", len(fit), m.names(fit))}}
+}
+
+// String is how messages name what was looked for.
+func (s Select) String() string {
+	kind := s.Kind
+	if kind == "" {
+		kind = "pod"
+	}
+	if s.Name == "" {
+		return kind
+	}
+	return kind + " " + s.Name
+}
+
+func (m *Manifest) names(of []candidate) string {
+	names := make([]string, len(of))
+	for i, c := range of {
+		names[i] = fmt.Sprintf("%s %s (%s:%d)", c.kind, c.name(), c.src.File, c.node.Line)
+	}
+	return strings.Join(names, ", ")
+}
+
+func podKinds() []string {
+	var names []string
+	for _, name := range KindNames() {
+		if kinds[name].pod != nil {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// name is the pod's: its own, or one made from generateName, the same each time.
+func (c candidate) name() string {
+	if c.pod.Name == "" && c.pod.GenerateName != "" {
+		return c.pod.GenerateName + "podsim"
+	}
+	return c.pod.Name
+}
+
+func (c candidate) judge(opts Options) (*corev1.Pod, diag.List) {
+	pod := c.pod.DeepCopy()
+	pod.Name = c.name()
+	pod.TypeMeta.APIVersion, pod.TypeMeta.Kind = "v1", "Pod"
+	found := unsupported(c.src, c.index, c.path, opts)
+	Default(pod)
+	v := validator{root: c.path}
+	v.pod(pod, kinds[c.kind].restart)
+	return pod, append(found, v.list(c.src, c.index)...).Sort()
+}
