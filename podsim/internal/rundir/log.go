@@ -2,10 +2,8 @@ package rundir
 
 import (
 	"bufio"
-	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -23,22 +21,21 @@ const (
 	Stderr Stream = "stderr"
 )
 
-// maxLine is CRI's bound on a record's content, in bytes; a longer line becomes several partial records.
-const maxLine = 16 << 10
-
 // logTime is CRI's form of a record's time.
 const logTime = "2006-01-02T15:04:05.000000000Z07:00"
 
+// A Line is one line of a container's output, without its newline, or a piece of one.
+type Line struct {
+	Time    time.Time
+	Stream  Stream
+	Partial bool // the line goes on in the next Line of its stream; ReadLog joins them
+	Text    string
+}
+
 // A Log writes one container instance's output in CRI's format: time, stream, F or P (full or partial line), text.
-// Its two streams may be written to at once.
 type Log struct {
 	mu   sync.Mutex
 	file *os.File
-	now  func() time.Time
-	// Line, if not nil, is told of each whole line, without its newline, under the log's lock; of one longer than CRI's
-	// 16 KiB, of its last piece.
-	Line func(at time.Time, s Stream, line string)
-	part map[Stream][]byte
 	err  error // the first
 }
 
@@ -51,89 +48,36 @@ func CreateLog(path string) (*Log, error) {
 	if err != nil {
 		return nil, fmt.Errorf("create log: %w", err)
 	}
-	return &Log{file: f, now: time.Now, part: make(map[Stream][]byte)}, nil
+	return &Log{file: f}, nil
 }
 
-// Stream returns the writer of one stream.
-func (l *Log) Stream(s Stream) io.Writer { return streamWriter{l, s} }
-
-type streamWriter struct {
-	log    *Log
-	stream Stream
-}
-
-// Write never fails, so that whoever copies a container's output goes on: a full disk must not block the container.
-func (w streamWriter) Write(p []byte) (int, error) {
-	w.log.mu.Lock()
-	defer w.log.mu.Unlock()
-	if err := w.log.write(w.stream, p); err != nil && w.log.err == nil {
-		w.log.err = fmt.Errorf("write log: %w", err)
+// Write appends a line. It never fails, as whoever copies a container's output must go on: a full disk does not block
+// the container. Close tells.
+func (l *Log) Write(line Line) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.file == nil || l.err != nil {
+		return
 	}
-	return len(p), nil
+	tag := "F"
+	if line.Partial {
+		tag = "P"
+	}
+	if _, err := fmt.Fprintf(l.file, "%s %s %s %s\n", line.Time.UTC().Format(logTime), line.Stream, tag, line.Text); err != nil {
+		l.err = fmt.Errorf("write log: %w", err)
+	}
 }
 
-// write takes what came and writes the lines that are whole now.
-func (l *Log) write(s Stream, p []byte) error {
-	data := append(l.part[s], p...)
-	var err error
-	for {
-		i := bytes.IndexByte(data, '\n')
-		if i < 0 {
-			break
-		}
-		err = errors.Join(err, l.line(s, data[:i]))
-		data = data[i+1:]
-	}
-	for len(data) >= maxLine {
-		err = errors.Join(err, l.record(l.now(), s, "P", data[:maxLine]))
-		data = data[maxLine:]
-	}
-	l.part[s] = append(l.part[s][:0:0], data...)
-	return err
-}
-
-func (l *Log) line(s Stream, text []byte) error {
-	at := l.now()
-	if l.Line != nil {
-		l.Line(at, s, string(bytes.TrimSuffix(text, []byte("\r"))))
-	}
-	var err error
-	for len(text) > maxLine {
-		err = errors.Join(err, l.record(at, s, "P", text[:maxLine]))
-		text = text[maxLine:]
-	}
-	return errors.Join(err, l.record(at, s, "F", text))
-}
-
-func (l *Log) record(at time.Time, s Stream, tag string, text []byte) error {
-	_, err := fmt.Fprintf(l.file, "%s %s %s %s\n", at.UTC().Format(logTime), s, tag, text)
-	return err
-}
-
-// Close writes what is left without a newline, and closes the file. Its error is the first that any write met. It is
-// idempotent.
+// Close closes the file. Its error is the first that any write met. It is idempotent.
 func (l *Log) Close() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.file == nil {
 		return nil
 	}
-	var err error
-	for s, text := range l.part {
-		if len(text) > 0 {
-			err = errors.Join(err, l.line(s, text))
-		}
-	}
-	err = errors.Join(l.err, err, l.file.Close())
+	err := errors.Join(l.err, l.file.Close())
 	l.file = nil
 	return err
-}
-
-// A Line is one whole line of a log.
-type Line struct {
-	Time   time.Time
-	Stream Stream
-	Text   string
 }
 
 // ReadLog reads a log's last lines, all of them for tail 0. A log that does not exist is fs.ErrNotExist. A record
@@ -152,11 +96,11 @@ func ReadLog(path string, tail int) ([]Line, error) {
 	in := bufio.NewScanner(f)
 	in.Buffer(nil, 64<<10)
 	for in.Scan() {
-		l, tag, ok := parseRecord(in.Text())
+		l, ok := parseRecord(in.Text())
 		if !ok {
 			continue
 		}
-		if tag == "P" {
+		if l.Partial {
 			partial[l.Stream] += l.Text
 			continue
 		}
@@ -176,16 +120,10 @@ func ReadLog(path string, tail int) ([]Line, error) {
 	return lines, nil
 }
 
-func parseRecord(s string) (l Line, tag string, ok bool) {
-	at, rest, ok := strings.Cut(s, " ")
-	if !ok {
-		return l, "", false
-	}
-	stream, rest, ok := strings.Cut(rest, " ")
-	if !ok {
-		return l, "", false
-	}
-	tag, text, ok := strings.Cut(rest, " ")
+func parseRecord(s string) (Line, bool) {
+	at, rest, _ := strings.Cut(s, " ")
+	stream, rest, _ := strings.Cut(rest, " ")
+	tag, text, whole := strings.Cut(rest, " ")
 	t, err := time.Parse(logTime, at)
-	return Line{Time: t, Stream: Stream(stream), Text: text}, tag, ok && err == nil
+	return Line{Time: t, Stream: Stream(stream), Partial: tag == "P", Text: text}, whole && err == nil
 }

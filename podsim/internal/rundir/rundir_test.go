@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -156,38 +157,41 @@ func TestALogKeepsLinesStreamsAndTheirOrder(t *testing.T) {
 		t.Fatal(err)
 	}
 	at := time.Date(2026, 1, 2, 3, 4, 5, 6000, time.UTC)
-	l.now = func() time.Time { return at }
-	var told []string
-	l.Line = func(_ time.Time, s Stream, line string) { told = append(told, string(s)+" "+line) }
-	long := strings.Repeat("x", 3*maxLine+7)
-	out, errs := l.Stream(Stdout), l.Stream(Stderr)
-	io.WriteString(out, "one\ntw")    //nolint:errcheck // seen below
-	io.WriteString(errs, "bad\n")     //nolint:errcheck // seen below
-	io.WriteString(out, "o\n"+long)   //nolint:errcheck // seen below
-	io.WriteString(out, "\n\nno end") //nolint:errcheck // seen below
-	if err := l.Close(); err != nil {
+	long := strings.Repeat("x", 16<<10)
+	for _, line := range []Line{
+		{at, Stdout, false, "one"},
+		{at, Stdout, true, long},
+		{at, Stderr, false, "bad line  with spaces "},
+		{at, Stdout, false, "end"},
+		{at, Stdout, false, ""},
+	} {
+		l.Write(line)
+	}
+	if err := errors.Join(l.Close(), l.Close()); err != nil {
 		t.Fatal(err)
 	}
-	lines, err := ReadLog(path, 0)
-	if err != nil {
+	l.Write(Line{at, Stdout, false, "after the end"})
+	if err := os.WriteFile(path, append(read(t, path), "2026-01-02T03:04:05.00"...), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	want := []string{"stdout one", "stderr bad", "stdout two", "stdout " + long, "stdout ", "stdout no end"}
-	for i, w := range want {
-		if i >= len(lines) || string(lines[i].Stream)+" "+lines[i].Text != w {
-			t.Fatalf("line %d of %d is not %.40q", i, len(lines), w)
-		}
+	got, err := ReadLog(path, 0)
+	want := []Line{{at, Stdout, false, "one"}, {at, Stderr, false, "bad line  with spaces "}, {at, Stdout, false, long + "end"}, {at, Stdout, false, ""}}
+	if err != nil || !slices.Equal(got, want) {
+		t.Errorf("got %d lines, %v; want %d, a line in pieces joined and a torn record left out", len(got), err, len(want))
 	}
-	if len(lines) != len(want) || !lines[0].Time.Equal(at) {
-		t.Errorf("got %d lines, the first at %v; want %d, at %v", len(lines), lines[0].Time, len(want), at)
-	}
-	if last, err := ReadLog(path, 2); err != nil || len(last) != 2 || last[1].Text != "no end" {
+	if last, err := ReadLog(path, 2); err != nil || !slices.Equal(last, want[2:]) {
 		t.Errorf("the last two lines are %v, %v", last, err)
-	}
-	if len(told) != len(want) {
-		t.Errorf("Line was told of %d lines, want %d", len(told), len(want))
 	}
 	if _, err := ReadLog(path+"x", 0); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("a log that is not there: %v, want fs.ErrNotExist", err)
 	}
+}
+
+func read(t *testing.T, path string) []byte {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
 }
