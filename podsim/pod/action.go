@@ -114,6 +114,57 @@ func (k HookKind) String() string                { return enumString("HookKind",
 func (k HookKind) MarshalText() ([]byte, error)  { return enumText("HookKind", hookNames[:], int(k)) }
 func (k *HookKind) UnmarshalText(b []byte) error { return enumParse("hook", hookNames[:], b, k) }
 
+// A Role is what a container is to its pod.
+type Role uint8
+
+// The roles.
+const (
+	_           Role = iota
+	RoleInit         // a regular init container: runs to its end, before what follows it (IN-01)
+	RoleSidecar      // an init container with restartPolicy Always (SC-01)
+	RoleMain         // one of spec.containers
+)
+
+var roleNames = [...]string{RoleInit: "init", RoleSidecar: "sidecar", RoleMain: "main"}
+
+// Roles lists the roles in order.
+func Roles() []Role { return enumerate[Role](len(roleNames)) }
+
+func (r Role) String() string                { return enumString("Role", roleNames[:], int(r)) }
+func (r Role) MarshalText() ([]byte, error)  { return enumText("Role", roleNames[:], int(r)) }
+func (r *Role) UnmarshalText(b []byte) error { return enumParse("role", roleNames[:], b, r) }
+
+// A StopReason is why the planner stops a container. It decides the grace (TM-08) and the order (TM-26).
+type StopReason uint8
+
+// The reasons. The first three end the pod and are ordered (TM-03); the others end one container, within a sync.
+const (
+	_             StopReason = iota
+	StopDelete               // the pod was deleted (TM-01)
+	StopEnd                  // no main container is left that runs or will run, or initialisation has failed (TM-18, IN-02)
+	StopDeadline             // the pod's activeDeadlineSeconds have passed (TM-29)
+	StopStartup              // its startup probe failed (PB-13)
+	StopLiveness             // its liveness probe failed (PB-14)
+	StopPostStart            // its postStart hook failed (LH-02)
+)
+
+var stopNames = [...]string{StopDelete: "delete", StopEnd: "end", StopDeadline: "deadline", StopStartup: "startup",
+	StopLiveness: "liveness", StopPostStart: "postStart"}
+
+// StopReasons lists the reasons in order.
+func StopReasons() []StopReason { return enumerate[StopReason](len(stopNames)) }
+
+// Pod reports whether r stops the whole pod.
+func (r StopReason) Pod() bool { return r == StopDelete || r == StopEnd || r == StopDeadline }
+
+func (r StopReason) String() string { return enumString("StopReason", stopNames[:], int(r)) }
+func (r StopReason) MarshalText() ([]byte, error) {
+	return enumText("StopReason", stopNames[:], int(r))
+}
+func (r *StopReason) UnmarshalText(b []byte) error {
+	return enumParse("stop reason", stopNames[:], b, r)
+}
+
 // An Action is one effect, as data: loggable, comparable by its fields, replayable.
 //
 // Which fields an Op uses is said beside each; the others are zero.
@@ -132,8 +183,22 @@ type Action struct {
 	Signal string `json:"signal,omitempty"`
 	// Timeout bounds the effect; the answer then is a failure or an unknown result. Zero: unbounded.
 	Timeout time.Duration `json:"timeout,omitempty"`
-	// Then names the containers that the same sync of the pod still has to start after this one (ST-04, ST-05).
-	Then []string `json:"then,omitempty"`
+	// Sync counts the pod's syncs from 1: the actions of one sync, which are done one at a time, share it (ST-04). It
+	// is 0 for what runs beside the syncs: set-up, Await, Probe and the end of the pod.
+	Sync int `json:"sync,omitempty"`
+	// ThenStop and Then name the containers that the same sync still has to stop, and then to start, after this one
+	// (ST-02, ST-05). They are fixed when a sync begins: what happens meanwhile is for the next one.
+	ThenStop []string `json:"thenStop,omitempty"`
+	Then     []string `json:"then,omitempty"`
+	// Stop says what an OpSignal, a preStop OpHook or an OpTearDown is part of; zero where a director asked.
+	Stop StopReason `json:"stop,omitzero"`
+	// Role and Probes are an OpStart's: what Started and Ready mean for this container. Its Hook is HookPostStart
+	// where one follows.
+	Role   Role        `json:"role,omitzero"`
+	Probes []ProbeKind `json:"probes,omitempty"`
+	// Successes and Failures are an OpProbe's: how many answers in a row settle it (PB-17).
+	Successes int `json:"successes,omitempty"`
+	Failures  int `json:"failures,omitempty"`
 	// Why says in words why the action is due.
 	Why string `json:"why,omitempty"`
 

@@ -1,0 +1,138 @@
+package pod
+
+import (
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+// findings is what one look at the pod finds to be done (ST-02): the content of a sync, before back-off is asked.
+type findings struct {
+	stops  []string // to be stopped, for a probe that failed
+	starts []string // to be started, the stopped ones among them; init containers first
+	end    bool     // the pod is at its end: stop what is left, start nothing
+}
+
+// look finds what is to be done, with nobody working on the pod.
+func look(p *corev1.Pod, s *Status) findings {
+	f := findings{}
+	if initialized := f.lookAtInit(p, s); f.end || !initialized {
+		return f
+	}
+	keep, due := 0, 0
+	for i := range p.Spec.Containers {
+		spec := &p.Spec.Containers[i]
+		c := s.seen(spec.Name)
+		switch {
+		case !c.Running():
+			if c.State != StateExited || restarts(p, spec, c.Exit.Code) {
+				f.starts = append(f.starts, spec.Name)
+				due++
+			}
+		case probeFailed(c) != 0:
+			f.stops = append(f.stops, spec.Name)
+			if restartsWhenKilled(p, spec) {
+				f.starts = append(f.starts, spec.Name)
+				due++
+			}
+		default:
+			keep++
+		}
+	}
+	if keep == 0 && due == 0 { // SC-20, TM-18
+		return findings{end: true}
+	}
+	return f
+}
+
+// probeFailed returns why a running container has to be stopped for a probe's sake; zero if it does not.
+func probeFailed(c *ContainerStatus) StopReason {
+	switch {
+	case c.probed[ProbeLiveness].Result == Failed:
+		return StopLiveness
+	case c.probed[ProbeStartup].Result == Failed:
+		return StopStartup
+	}
+	return 0
+}
+
+// lookAtInit finds what init containers need, and reports whether initialisation is complete. It goes through them
+// from the last to the first: the last one that has been started tells how far initialisation has come, and those
+// before it were done with at some time; sidecars among them are kept running.
+func (f *findings) lookAtInit(p *corev1.Pod, s *Status) (initialized bool) {
+	inits := p.Spec.InitContainers
+	if len(inits) == 0 {
+		return true
+	}
+	initialized = mainExists(p, s) // SC-17: mains that have all ended do not count
+	passed := initialized
+	for i := len(inits) - 1; i >= 0; i-- {
+		spec, c := &inits[i], s.seen(inits[i].Name)
+		sidecar := initRole(spec) == RoleSidecar
+		switch {
+		case c.State == 0:
+			if passed && sidecar { // SC-18
+				f.starts = append(f.starts, spec.Name)
+			}
+			continue
+		case passed && !sidecar: // IN-04
+			continue
+		}
+		if f.lookAtOne(p, spec, c); f.end {
+			return false
+		}
+		switch {
+		case !complete(spec, c):
+		case i == len(inits)-1:
+			initialized = true // SC-21
+		case !passed:
+			f.starts = append(f.starts, inits[i+1].Name) // IN-01, SC-02
+		}
+		passed = true
+	}
+	if !passed {
+		f.starts = append(f.starts, inits[0].Name)
+	}
+	slices.SortStableFunc(f.starts, func(a, b string) int { return initIndex(p, a) - initIndex(p, b) })
+	slices.Reverse(f.stops)
+	return initialized
+}
+
+// lookAtOne finds what an init container needs that has been created.
+func (f *findings) lookAtOne(p *corev1.Pod, spec *corev1.Container, c *ContainerStatus) {
+	sidecar := initRole(spec) == RoleSidecar
+	switch {
+	case c.State == StateCreated: // ST-12
+		f.starts = append(f.starts, spec.Name)
+	case c.Running():
+		if sidecar && probeFailed(c) != 0 { // SC-10, SC-12
+			f.stops = append(f.stops, spec.Name)
+			f.starts = append(f.starts, spec.Name)
+		}
+	case sidecar: // SC-07
+		f.starts = append(f.starts, spec.Name)
+	case c.Exit.Code != 0 && !restarts(p, spec, c.Exit.Code): // IN-02
+		*f = findings{end: true}
+	case c.Exit.Code != 0: // IN-03
+		f.starts = append(f.starts, spec.Name)
+	}
+}
+
+// mainExists reports whether any main container is created or running.
+func mainExists(p *corev1.Pod, s *Status) bool {
+	for i := range p.Spec.Containers {
+		if st := s.seen(p.Spec.Containers[i].Name).State; st == StateCreated || st == StateRunning {
+			return true
+		}
+	}
+	return false
+}
+
+// complete reports whether the containers after an init container may start: a sidecar runs and its startup probe,
+// if it has one, has succeeded (SC-02, SC-03); a regular one has ended with code 0 (IN-01).
+func complete(spec *corev1.Container, c *ContainerStatus) bool {
+	if initRole(spec) == RoleSidecar {
+		return c.Running() && (spec.StartupProbe == nil || c.probed[ProbeStartup].Result == Success)
+	}
+	return c.exitedZero()
+}

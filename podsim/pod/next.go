@@ -1,0 +1,274 @@
+package pod
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+// Next says what to do now. Equal arguments give equal plans, and what has begun is not asked for again.
+//
+// What it asks for is the kubelet's: set up the pod; one sync after the other, each a list made at one look at the
+// pod and then walked container by container (sync.go); the pod's end (termination.go); and beside all that a wait
+// for each running container's end, and its probes (probe.go). A delete cuts a sync short: what is in flight ends,
+// but nothing more is started. A postStart hook that hangs does not hold up a delete (the kubelet's would).
+func Next(p *corev1.Pod, s Status, now time.Time) Plan {
+	if !s.Up() {
+		return Plan{}
+	}
+	if s.Gone() {
+		return Plan{Done: true}
+	}
+	n := planner{p: p, s: &s, now: now}
+	n.awaits()
+	switch {
+	case s.Deleting() || s.end.reason != 0:
+		n.end()
+	case n.deadlinePassed() && s.flying((*Action).makes) == nil && s.working() == nil:
+		n.endBy(StopDeadline)
+	case s.setUp.done.IsZero():
+		n.setUp()
+	default:
+		n.work()
+	}
+	n.probes()
+	return n.plan
+}
+
+// A planner makes one plan. It lives for one call of Next.
+type planner struct {
+	p    *corev1.Pod
+	s    *Status
+	now  time.Time
+	plan Plan
+}
+
+// do adds an action for a container to the plan.
+func (n *planner) do(a Action, why string, args ...any) {
+	a.Pod, a.Why = n.p.Name, fmt.Sprintf(why, args...)
+	n.plan.Actions = append(n.plan.Actions, a)
+}
+
+// wakeAt asks for another look at t.
+func (n *planner) wakeAt(t time.Time) {
+	if t.After(n.now) && (n.plan.Wake.IsZero() || t.Before(n.plan.Wake)) {
+		n.plan.Wake = t
+	}
+}
+
+// wait says what holds a container back.
+func (n *planner) wait(container, format string, args ...any) {
+	n.plan.Waiting = append(n.plan.Waiting, Wait{Pod: n.p.Name, Container: container, For: fmt.Sprintf(format, args...)})
+}
+
+// awaits has the end of every running container waited for, from its start on.
+func (n *planner) awaits() {
+	for _, c := range n.s.containers {
+		if c.Running() && !c.awaited {
+			n.do(Action{Op: OpAwait, Container: c.Name, Instance: c.Instance}, "it was started")
+		}
+	}
+}
+
+// setUp makes the pod's network and volumes (ST-01..03), and on the first attempt has containers created ahead.
+func (n *planner) setUp() {
+	su := &n.s.setUp
+	switch {
+	case n.s.flying(func(a *Action) bool { return a.Op == OpSetUp }) != nil:
+		n.waitAll("its network and volumes are being set up")
+	case !su.begun:
+		n.do(Action{Op: OpSetUp}, "the pod was asked for")
+		n.prepare()
+		n.waitAll("its network and volumes are being set up")
+	case n.now.Before(su.failed.Add(syncRetry)):
+		n.wakeAt(su.failed.Add(syncRetry))
+		n.waitAll("the pod's set-up failed and is tried again %s later (BO-11): %s: %s", syncRetry, su.failure.Reason, su.failure.Message)
+	default:
+		n.do(Action{Op: OpSetUp}, "it is tried again, %s after it failed: %s", syncRetry, su.failure.Reason)
+		n.waitAll("its network and volumes are being set up")
+	}
+}
+
+func (n *planner) waitAll(format string, args ...any) {
+	for c := range containersOf(n.p) {
+		n.wait(c.Name, format, args...)
+	}
+}
+
+// prepare has the containers created ahead of their turn that cannot tell.
+func (n *planner) prepare() {
+	for c := range containersOf(n.p) {
+		if n.s.seen(c.Name).prepared || !preparable(n.p, c) {
+			continue
+		}
+		n.do(Action{Op: OpPrepare, Container: c.Name}, "nothing that runs before it can change how it is created")
+	}
+}
+
+// preparable reports whether a container's creation cannot depend on what earlier containers do, nor on when its
+// image is pulled.
+func preparable(p *corev1.Pod, c *corev1.Container) bool {
+	if p.Spec.ShareProcessNamespace != nil && *p.Spec.ShareProcessNamespace {
+		return false
+	}
+	if PullPolicy(c.Image, c.ImagePullPolicy) == corev1.PullAlways {
+		return false
+	}
+	images := map[string]bool{}
+	for _, v := range p.Spec.Volumes {
+		images[v.Name] = v.Image != nil
+	}
+	for _, m := range c.VolumeMounts {
+		if m.SubPath != "" || m.SubPathExpr != "" || images[m.Name] {
+			return false
+		}
+	}
+	for _, e := range c.Env {
+		if e.ValueFrom != nil && e.ValueFrom.FileKeyRef != nil {
+			return false
+		}
+	}
+	return true
+}
+
+// PullPolicy is the pull policy in force for an image: policy itself, or if that is empty Always for an image
+// without a tag or with the tag latest, and IfNotPresent for any other (IM-01). A digest counts as a tag of its own.
+func PullPolicy(image string, policy corev1.PullPolicy) corev1.PullPolicy {
+	if policy != "" {
+		return policy
+	}
+	if strings.Contains(image, "@") {
+		return corev1.PullIfNotPresent
+	}
+	last := image[strings.LastIndex(image, "/")+1:]
+	if i := strings.LastIndex(last, ":"); i >= 0 && last[i+1:] != "latest" {
+		return corev1.PullIfNotPresent
+	}
+	return corev1.PullAlways
+}
+
+// work goes on with the sync under way, or begins the next one if there is something to do.
+func (n *planner) work() {
+	if w := n.s.working(); w != nil {
+		n.waitForTurns(w)
+		return
+	}
+	if n.s.sync.active {
+		n.turn()
+		return
+	}
+	l := look(n.p, n.s)
+	if l.end {
+		n.endBy(StopEnd)
+		return
+	}
+	n.begin(l)
+}
+
+// begin begins a sync with what a look at the pod found to be done.
+func (n *planner) begin(l findings) {
+	starts := l.starts[:0:0]
+	for _, name := range l.starts {
+		if c := n.s.seen(name); !c.Running() && c.heldUntil(n.now).After(n.now) {
+			n.wakeAt(c.heldUntil(n.now))
+			continue
+		}
+		starts = append(starts, name)
+	}
+	next := pass{number: n.s.sync.number + 1, active: true}
+	switch {
+	case len(l.stops) > 0:
+		next.turn, next.stopping, next.thenStop, next.then = l.stops[0], true, l.stops[1:], starts
+	case len(starts) > 0:
+		next.turn, next.then = starts[0], starts[1:]
+	default:
+		n.waitForTurns(nil)
+		return
+	}
+	s := *n.s
+	s.sync, n.s = next, &s
+	n.turn()
+}
+
+// turn plans the next step of the turn under way.
+func (n *planner) turn() {
+	s := &n.s.sync
+	spec := containerOf(n.p, s.turn)
+	c := n.s.seen(s.turn)
+	if spec == nil {
+		n.wait(s.turn, "the pod has no container of this name any more")
+		return
+	}
+	if s.stopping || s.failed {
+		n.stop(spec, c, n.stopOne(spec, c))
+	} else {
+		n.start(spec, c)
+	}
+	n.waitForTurns(nil)
+}
+
+// start plans the next step of a turn to start a container.
+func (n *planner) start(spec *corev1.Container, c *ContainerStatus) {
+	a := Action{Container: spec.Name, Sync: n.s.sync.number, Then: n.s.sync.then}
+	switch stage := n.s.sync.stage; {
+	case stage == 0:
+		a.Op, a.Instance = OpPull, c.nextInstance()
+		n.do(a, "%s", n.whyStart(spec, c))
+	case stage == OpPull && n.preparing(spec.Name):
+		n.wait(spec.Name, "waits until it has been prepared")
+	case stage == OpPull && c.State == StateExited && !c.removed:
+		a.Op, a.Instance = OpRemove, c.Instance
+		n.do(a, "instance %d takes its place", c.Instance+1)
+	case stage == OpPull || stage == OpRemove:
+		a.Op, a.Instance = OpCreate, c.nextInstance()
+		n.do(a, "its image is present")
+	case stage == OpCreate:
+		a.Op, a.Instance, a.Role, a.Probes = OpStart, c.Instance, RoleOf(n.p, spec.Name), probesOf(spec)
+		if hasPostStart(spec) {
+			a.Hook = HookPostStart
+		}
+		n.do(a, "it is created, and it is its turn")
+	case stage == OpStart:
+		a.Op, a.Instance, a.Hook = OpHook, c.Instance, HookPostStart
+		if !c.Running() {
+			// The kubelet runs the hook all the same, which then fails for want of a container.
+			n.do(a, "it was started, and has ended since")
+			return
+		}
+		n.do(a, "it was started")
+	}
+}
+
+func (n *planner) preparing(container string) bool {
+	return n.s.flying(func(a *Action) bool { return a.Op == OpPrepare && a.Container == container }) != nil
+}
+
+func (n *planner) whyStart(spec *corev1.Container, c *ContainerStatus) string {
+	switch {
+	case c.Failure != nil && !c.retryAt.IsZero():
+		return "tried again after " + c.Failure.Reason
+	case c.State == StateExited && c.crash.delay == 0:
+		return fmt.Sprintf("it ended with code %d, and a first restart is immediate (BO-01)", c.Exit.Code)
+	case c.State == StateExited:
+		return fmt.Sprintf("it ended with code %d, and its back-off is over (BO-01)", c.Exit.Code)
+	}
+	switch RoleOf(n.p, spec.Name) {
+	case RoleMain:
+		if len(n.p.Spec.InitContainers) == 0 {
+			return "the pod is set up"
+		}
+		return "initialisation is complete (ST-08)"
+	default:
+		if i := initIndex(n.p, spec.Name); i > 0 {
+			return "init container " + n.p.Spec.InitContainers[i-1].Name + " is done with (IN-01, SC-02)"
+		}
+		return "the pod is set up"
+	}
+}
+
+func hasPostStart(c *corev1.Container) bool {
+	return c.Lifecycle != nil && c.Lifecycle.PostStart != nil
+}
+func hasPreStop(c *corev1.Container) bool { return c.Lifecycle != nil && c.Lifecycle.PreStop != nil }

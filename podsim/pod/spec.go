@@ -1,0 +1,80 @@
+package pod
+
+import (
+	"iter"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+// RoleOf returns what a container is to its pod; zero if the pod has no init or main container of that name.
+func RoleOf(p *corev1.Pod, name string) Role {
+	if i := initIndex(p, name); i >= 0 {
+		return initRole(&p.Spec.InitContainers[i])
+	}
+	for i := range p.Spec.Containers {
+		if p.Spec.Containers[i].Name == name {
+			return RoleMain
+		}
+	}
+	return 0
+}
+
+// initRole tells a sidecar from a regular init container. No other restart policy makes a sidecar (SC-23).
+func initRole(c *corev1.Container) Role {
+	if c.RestartPolicy != nil && *c.RestartPolicy == corev1.ContainerRestartPolicyAlways {
+		return RoleSidecar
+	}
+	return RoleInit
+}
+
+func initIndex(p *corev1.Pod, name string) int {
+	return slices.IndexFunc(p.Spec.InitContainers, func(c corev1.Container) bool { return c.Name == name })
+}
+
+// containersOf yields a pod's init containers and then its mains, in the order of the spec.
+func containersOf(p *corev1.Pod) iter.Seq[*corev1.Container] {
+	return func(yield func(*corev1.Container) bool) {
+		for i := range p.Spec.InitContainers {
+			if !yield(&p.Spec.InitContainers[i]) {
+				return
+			}
+		}
+		for i := range p.Spec.Containers {
+			if !yield(&p.Spec.Containers[i]) {
+				return
+			}
+		}
+	}
+}
+
+// containerOf returns a container's spec, nil if the pod has none of that name.
+func containerOf(p *corev1.Pod, name string) *corev1.Container {
+	for c := range containersOf(p) {
+		if c.Name == name {
+			return c
+		}
+	}
+	return nil
+}
+
+// hasSidecar reports whether any init container is a sidecar.
+func hasSidecar(p *corev1.Pod) bool {
+	for i := range p.Spec.InitContainers {
+		if initRole(&p.Spec.InitContainers[i]) == RoleSidecar {
+			return true
+		}
+	}
+	return false
+}
+
+// defaultGrace is what an API server fills in for terminationGracePeriodSeconds.
+const defaultGrace = 30
+
+// graceOf is the pod's own grace period in seconds (TM-08).
+func graceOf(p *corev1.Pod) int64 {
+	if g := p.Spec.TerminationGracePeriodSeconds; g != nil {
+		return *g
+	}
+	return defaultGrace
+}

@@ -1,0 +1,96 @@
+package pod
+
+import (
+	"fmt"
+	"time"
+)
+
+// A pass is one sync of the pod: what the kubelet's worker does from one look at the pod to the next. Its list is
+// made when it begins and walked one container after the other; each container has its turn (ST-04).
+//
+//	turn to stop:   preStop hook ─► TERM ─► (KILL) ─► exited
+//	turn to start:  pull ─► remove the old instance ─► create ─► start ─► postStart hook
+//	                └── a step that fails ends the turn; after a failed postStart hook, once the container is stopped
+//
+// The zero pass stands before the first one, and is over.
+type pass struct {
+	number int
+	active bool // it is not over
+
+	turn     string // whose turn it is
+	stopping bool   // it is a turn to stop
+	stage    Op     // the last step of the turn that ended; 0 before the first
+	done     bool   // the last step of a turn to start has succeeded
+	failed   bool   // a step has failed
+
+	thenStop []string
+	then     []string
+}
+
+// join takes the beginning of a sync's action: of the sync under way, or of the next one.
+func (s *pass) join(a Action) error {
+	switch {
+	case a.Sync == s.number && s.active && a.Container == s.turn:
+		return nil
+	case a.Sync == s.number && s.active:
+		return fmt.Errorf("it is %s's turn", s.turn)
+	case a.Sync == s.number+1 && !s.active:
+		*s = pass{number: a.Sync, active: true, turn: a.Container, stopping: a.Stop != 0, thenStop: a.ThenStop, then: a.Then}
+		return nil
+	case s.active:
+		return fmt.Errorf("sync %d is not over", s.number)
+	default:
+		return fmt.Errorf("sync %d is over and sync %d is next", s.number, s.number+1)
+	}
+}
+
+// ended takes the end of a step of the current turn.
+func (s *pass) ended(a *Action, failed bool) {
+	if !s.active || a.Sync != s.number {
+		return
+	}
+	s.stage = a.Op
+	s.failed = s.failed || failed
+	s.done = !failed && (a.isPostStart() || a.Op == OpStart && a.Hook == 0)
+}
+
+// drop ends the sync where it stands.
+func (s *pass) drop() { *s = pass{number: s.number} }
+
+// advance gives the turn to the next container while the current one's is over. A container in back-off when its
+// turn comes is passed over (BO-03).
+func (st *Status) advance(now time.Time) {
+	s := &st.sync
+	for s.active && st.turnOver() {
+		switch {
+		case len(s.thenStop) > 0:
+			s.give(s.thenStop[0], true)
+			s.thenStop = s.thenStop[1:]
+		case len(s.then) > 0:
+			next := s.then[0]
+			s.then = s.then[1:]
+			if c := st.find(next); c != nil && c.heldUntil(now).After(now) {
+				continue
+			}
+			s.give(next, false)
+		default:
+			s.drop()
+		}
+	}
+}
+
+func (s *pass) give(turn string, stopping bool) {
+	s.turn, s.stopping, s.stage, s.done, s.failed = turn, stopping, 0, false, false
+}
+
+func (st *Status) turnOver() bool {
+	s := &st.sync
+	if s.done {
+		return true
+	}
+	if !s.stopping && !s.failed {
+		return false
+	}
+	c := st.seen(s.turn)
+	return c.State != StateRunning && !st.preStopping(c)
+}
