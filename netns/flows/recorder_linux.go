@@ -202,7 +202,9 @@ func (r *Recorder) drain() (overruns int, err error) {
 	return overruns, err
 }
 
-func confirmed(counters map[string]uint64) uint64 { return counters[counterLeft] + counters[counterEntered] }
+func confirmed(counters map[string]uint64) uint64 {
+	return counters[counterLeft] + counters[counterEntered]
+}
 
 // doubts says in words why the events cannot be all; empty if they are.
 func (r *Recorder) doubts(overruns int, atLeast, atMost map[string]uint64) string {

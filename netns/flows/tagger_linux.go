@@ -266,7 +266,9 @@ func setEventMask() []expr.Any {
 
 func count(name string, when []expr.Any) []expr.Any { return append(when, objref(name)) }
 
-func objref(counter string) expr.Any { return &expr.Objref{Type: int(nftables.ObjTypeCounter), Name: counter} }
+func objref(counter string) expr.Any {
+	return &expr.Objref{Type: int(nftables.ObjTypeCounter), Name: counter}
+}
 
 func verdict(k expr.VerdictKind, chain string) []expr.Any {
 	return []expr.Any{&expr.Verdict{Kind: k, Chain: chain}}
