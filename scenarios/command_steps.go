@@ -3,7 +3,6 @@ package scenarios
 import (
 	"fmt"
 	"maps"
-	"net"
 	"net/url"
 	"slices"
 	"strings"
@@ -129,21 +128,16 @@ func (v *requestVerb) address(s scene, r *pod.Request) {
 	if v.from != fromHost || !ok || len(n.PodIPs) == 0 {
 		return
 	}
+	ip := n.PodIPs[0]
+	if strings.Contains(ip, ":") {
+		ip = "[" + ip + "]"
+	}
 	replace := func(hostport string) string {
-		host, port, err := net.SplitHostPort(hostport)
-		if err != nil {
-			host, port = hostport, ""
-		}
+		host, port, _ := strings.Cut(hostport, ":")
 		if host != s.pod().Name {
 			return hostport
 		}
-		if port == "" {
-			if strings.Contains(n.PodIPs[0], ":") {
-				return "[" + n.PodIPs[0] + "]"
-			}
-			return n.PodIPs[0]
-		}
-		return net.JoinHostPort(n.PodIPs[0], port)
+		return strings.TrimSuffix(ip+":"+port, ":")
 	}
 	r.Address = replace(r.Address)
 	if u, err := url.Parse(r.URL); err == nil && r.URL != "" {

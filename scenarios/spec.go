@@ -45,8 +45,8 @@ func (l *loader) spec(n *yaml.Node) {
 			l.errorf(n, "spec.pod is missing; write pod: {file: pod.yaml}")
 		}
 	}
-	if len(l.out.Steps) == 0 && parts["steps"] == nil {
-		l.errorf(n, "spec.steps is missing; the first step is usually `- up: {wait: ready}`")
+	if len(l.out.Steps) == 0 && (parts["steps"] == nil || parts["steps"].Kind == yaml.SequenceNode) {
+		l.errorf(n, "spec.steps is empty; the first step is usually `- up: {wait: ready}`")
 	}
 }
 

@@ -2,10 +2,8 @@ package scenarios
 
 import (
 	"fmt"
-	"net"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -39,8 +37,21 @@ func (l *loader) steps(n *yaml.Node, what string) []Step {
 		return nil
 	}
 	out := make([]Step, 0, len(n.Content))
+	up := 0
 	for _, item := range n.Content {
-		out = append(out, l.step(item))
+		s := l.step(item)
+		out = append(out, s)
+		if s.Verb == "up" {
+			up++
+		}
+	}
+	switch {
+	case what == "finally" && up > 0:
+		l.errorf(n, "finally comes when the scenario is over; up belongs into steps")
+	case what == "steps" && up == 0 && len(n.Content) > 0:
+		l.errorf(n, "no step brings the pod up; the first step is usually `- up: {wait: ready}`")
+	case up > 1:
+		l.errorf(n, "up is once in a scenario; this has it %d times", up)
 	}
 	return out
 }
@@ -183,7 +194,7 @@ func (l *loader) portWait(n *yaml.Node) verb {
 	v := &requestVerb{request: pod.Request{Protocol: "tcp"}}
 	l.mapping(n, "port", fields{
 		"container": func(c *yaml.Node) { v.from = l.container(c) },
-		"port":      func(p *yaml.Node) { v.request.Address = net.JoinHostPort("127.0.0.1", strconv.Itoa(l.port(p))) },
+		"port":      func(p *yaml.Node) { v.request.Address = fmt.Sprintf("127.0.0.1:%d", l.port(p)) },
 	}, nil)
 	l.need(n, "port", "container", "port")
 	return v
@@ -288,7 +299,7 @@ func (l *loader) tcpRequest(r *pod.Request, n *yaml.Node) {
 			"read":    func(v *yaml.Node) { r.Expect = int(l.integer(v, 0, 64<<10)) },
 		}, nil)
 	}
-	if _, port, err := net.SplitHostPort(r.Address); err != nil || port == "" {
+	if u, err := url.Parse("tcp://" + r.Address); err != nil || u.Hostname() == "" || u.Port() == "" || u.Host != r.Address {
 		l.errorf(at, "want an address such as db:5432, not %q", r.Address)
 	}
 }

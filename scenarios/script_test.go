@@ -1,0 +1,275 @@
+package scenarios
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/podsim/podsim/podsim/pod"
+	"github.com/podsim/podsim/podsim/timeline"
+)
+
+// A runCase is a scenario, how the world answers, and what must come of it.
+type runCase struct {
+	name   string
+	spec   string // besides the pod: what follows `spec:`, at its own indentation
+	steps  string
+	answer func(b *bench, a pod.Action) (pod.Event, time.Duration, bool)
+	want   Outcome
+	flaky  bool
+	// says are texts that the wanted step's findings must hold.
+	step int // 0: none
+	says []string
+}
+
+func reply(r pod.Response) (pod.Event, time.Duration, bool) {
+	return pod.Event{Response: &r}, 3 * time.Millisecond, true
+}
+
+func never200(_ *bench, a pod.Action) (pod.Event, time.Duration, bool) {
+	if a.Op == pod.OpRequest {
+		return reply(pod.Response{Status: 503, Body: "busy"})
+	}
+	return pod.Event{}, 0, false
+}
+
+// nth answers the n-th request (from 1) with r and the others by default.
+func nth(n int, r pod.Response) func(*bench, pod.Action) (pod.Event, time.Duration, bool) {
+	seen := 0
+	return func(_ *bench, a pod.Action) (pod.Event, time.Duration, bool) {
+		if a.Op != pod.OpRequest {
+			return pod.Event{}, 0, false
+		}
+		if seen++; seen == n {
+			return reply(r)
+		}
+		return pod.Event{}, 0, false
+	}
+}
+
+func ledger(l pod.Ledger) func(*bench, pod.Action) (pod.Event, time.Duration, bool) {
+	return func(_ *bench, a pod.Action) (pod.Event, time.Duration, bool) {
+		if a.Op == pod.OpFlows {
+			return pod.Event{Ledger: &l}, time.Millisecond, true
+		}
+		return pod.Event{}, 0, false
+	}
+}
+
+const intercepted = "intercept: {profile: istio, proxy: proxy}\nstubs: {api: {http: {}}}\n"
+
+var captured = pod.Flow{ID: 1, Pod: "web", Protocol: "tcp", Opener: "app", Source: "10.7.0.2:4001", Destination: "198.18.0.10:80",
+	Verdict: pod.Captured, Taker: "proxy", Listener: 15001, Onward: 2, OnwardTo: "api"}
+
+var own = pod.Flow{ID: 2, Pod: "web", Protocol: "tcp", Opener: "proxy", Source: "10.7.0.2:4002", Destination: "198.18.0.10:80",
+	Verdict: pod.Exempt, Reason: "uid 1337", Taker: "world"}
+
+func bypass(dest string) pod.Flow {
+	return pod.Flow{ID: 3, Pod: "web", Protocol: "tcp", Opener: "app", Source: "10.7.0.2:4003", Destination: dest, Verdict: pod.Bypass}
+}
+
+var runCases = []runCase{
+	{name: "a pod that starts in order passes", want: Pass,
+		steps: `- up: {wait: ready}
+- expect:
+    order: ["proxy.startup.ok < app.started", "proxy.started < init.started < app.started", "pod.network < proxy.created"]
+    never: ["app.started < proxy.startup.ok", app.restarted, proxy.exited]
+    count: {proxy.started: 1, init.exited(0): 1, app.probe.fail: 0}`},
+	{name: "an order that did not hold is refuted", want: Fail, step: 2, says: []string{"proxy.started came", "before app.started"},
+		steps: `- up: {wait: ready}
+- expect: {order: "app.started < proxy.started"}`},
+	{name: "a pod that is never ready fails with what holds it back", want: Fail, step: 1, says: []string{"the pod is Pending", "proxy"},
+		steps: `- up: {wait: ready}
+  timeout: 30s
+- sleep: 1s`,
+		answer: func(_ *bench, a pod.Action) (pod.Event, time.Duration, bool) {
+			if a.Op == pod.OpProbe && a.Container == "proxy" {
+				return pod.Event{Probe: &pod.ProbeResult{Result: pod.Failed, Output: "connection refused"}}, time.Millisecond, true
+			}
+			return pod.Event{}, 0, false
+		}},
+	{name: "a request that passes at once is a plain pass", want: Pass, spec: intercepted,
+		steps: `- up: {wait: ready}
+- request: {from: app, http: "http://api/"}
+  expect: {status: 200, body: ok}`},
+	{name: "a request that passes upon a retry is flaky", want: Pass, flaky: true, spec: intercepted,
+		answer: nth(1, pod.Response{Error: "refused"}),
+		steps: `- up: {wait: ready}
+- request: {from: app, http: "http://api/"}
+  expect: {status: 200}`},
+	{name: "a request that passes eventually is a plain pass", want: Pass, spec: intercepted,
+		answer: nth(1, pod.Response{Error: "refused"}),
+		steps: `- up: {wait: ready}
+- eventually: 15s
+  request: {from: app, http: "http://api/"}
+  expect: {status: 200}`},
+	{name: "a request that never answers as wanted fails in time", want: Fail, spec: intercepted, answer: never200, step: 2,
+		says: []string{`status 503, body "busy"`},
+		steps: `- up: {wait: ready}
+- request: {from: app, http: "http://api/"}
+  expect: {status: 200}`},
+	{name: "what must hold consistently is broken by one failure", want: Fail, spec: intercepted, step: 2,
+		answer: nth(7, pod.Response{Error: "reset", Detail: "connection reset by peer"}), says: []string{"error reset"},
+		steps: `- up: {wait: ready}
+- consistently: 3s
+  request: {from: app, http: "http://api/"}`},
+	{name: "what holds consistently passes when the time is over", want: Pass, spec: intercepted,
+		steps: `- up: {wait: ready}
+- consistently: 3s
+  request: {from: app, http: "http://api/"}
+- consistently: 2s
+  expect: {status: {phase: Running, containers: {app: {ready: true, restartCount: 0}}}}`},
+	{name: "a state that breaks between two polls breaks consistently", want: Fail, step: 2, says: []string{"proxy: is"},
+		steps: `- up: {wait: ready}
+- consistently: 10s
+  expect: {status: {containers: {proxy: {state: running}}}}`,
+		answer: func(b *bench, a pod.Action) (pod.Event, time.Duration, bool) {
+			if a.Op == pod.OpAwait && a.Container == "proxy" && a.Instance == 0 {
+				b.exits["proxy"] = a
+				b.exit("proxy", 1, 4321*time.Millisecond)
+				return pod.Event{}, 0, false
+			}
+			return pod.Event{}, 0, false
+		}},
+	{name: "a killed sidecar is restarted and counted", want: Pass,
+		steps: `- up: {wait: ready}
+- kill: {container: proxy, signal: KILL}
+- wait: {container: proxy, state: ready}
+- expect:
+    count: {proxy.restarted: 1, proxy.signal.KILL: 1, proxy.exited(137): 1}
+    order: ["proxy.exited < proxy.started[2]", "proxy.startup.ok[2] < proxy.ready[2]", "proxy.started ~10s proxy.exited"]
+    never: [app.exited]
+    status: {containers: {proxy: {restartCount: 1, exitCode: 137}}}`},
+	{name: "deletion ends with the pod gone", want: Pass,
+		steps: `- up: {wait: ready}
+- delete: {}
+- expect:
+    order: ["pod.deleteRequested < app.preStop.begin", "app.preStop.end < app.signal.TERM", "app.exited < proxy.signal.TERM", "app.exited < proxy.exited"]`},
+	{name: "a wait for an exit sees one that is over", want: Fail, step: 2, says: []string{"exited with code 0"},
+		steps: `- up: {wait: ready}
+- wait: {container: init, state: exited, code: 3}
+  timeout: 1s`},
+	{name: "a command's code and output are judged", want: Fail, step: 3, says: []string{"exit code 7", "no such thing"},
+		steps: `- up: {wait: ready}
+- exec: {container: app, command: [true]}
+- run: "false"`,
+		answer: func(_ *bench, a pod.Action) (pod.Event, time.Duration, bool) {
+			if a.Op == pod.OpRun {
+				return pod.Event{Output: &pod.Output{Code: 7, Stderr: "no such thing\n"}}, time.Millisecond, true
+			}
+			return pod.Event{}, 0, false
+		}},
+	{name: "logs and files are read and judged", want: Pass,
+		steps: `- up: {wait: ready}
+- expect:
+    logs: [{container: app, contains: line of app, lacks: panic}, {container: proxy, matches: "^line"}]
+    files: {container: app, path: /tmp/x, contains: line}
+- wait: {log: {container: app, contains: line}}`},
+	{name: "a log that lacks a line fails with its last lines", want: Fail, step: 2, says: []string{`"ready to serve" is not in it`},
+		steps: `- up: {wait: ready}
+- expect: {logs: {container: app, contains: ready to serve}}`},
+	{name: "a captured request is proven by the ledger", want: Pass, spec: intercepted,
+		answer: ledger(pod.Ledger{Complete: true, Flows: []pod.Flow{captured, own}}),
+		steps: `- up: {wait: ready}
+- request: {from: app, http: "http://api/"}
+  expect: {status: 200, flow: {takenBy: proxy, listener: 15001, onward: api, verdict: captured}}
+- expect: {noBypass: true, noLoop: true, flows: [{from: app, to: ":80", verdict: captured, count: 1}]}`},
+	{name: "a request that was not captured fails", want: Fail, spec: intercepted, step: 2, says: []string{"bypass"},
+		answer: ledger(pod.Ledger{Complete: true, Flows: []pod.Flow{{ID: 1, Opener: "app", Protocol: "tcp", Source: "10.7.0.2:4001",
+			Destination: "198.18.0.10:80", Verdict: pod.Bypass, Taker: "world"}}}),
+		steps: `- up: {wait: ready}
+- request: {from: app, http: "http://api/"}
+  expect: {flow: {takenBy: proxy}}`},
+	{name: "a bypass fails noBypass", want: Fail, spec: intercepted, step: 2, says: []string{"1 of 2 flows got past it"},
+		answer: ledger(pod.Ledger{Complete: true, Flows: []pod.Flow{captured, own, bypass("1.2.3.4:443")}}),
+		steps:  "- up: {wait: ready}\n- expect: {noBypass: true}"},
+	{name: "a bypass that is excepted does not", want: Pass, spec: intercepted,
+		answer: ledger(pod.Ledger{Complete: true, Flows: []pod.Flow{captured, own, bypass("1.2.3.4:53"), bypass("1.2.3.4:9090")}}),
+		steps:  "- up: {wait: ready}\n- expect: {noBypass: {except: [dns, ':9090']}}"},
+	{name: "no flow at all is inconclusive", want: Inconclusive, spec: intercepted, step: 2, says: []string{"no flow was seen"},
+		answer: ledger(pod.Ledger{Complete: true, Flows: []pod.Flow{own}}),
+		steps:  "- up: {wait: ready}\n- expect: {noBypass: true}"},
+	{name: "an incomplete ledger is inconclusive, never a pass", want: Inconclusive, spec: intercepted, step: 2, says: []string{"3 flows were lost"},
+		answer: ledger(pod.Ledger{Why: "3 flows were lost", Flows: []pod.Flow{captured, own}}),
+		steps:  "- up: {wait: ready}\n- expect: {noBypass: true, noLoop: true}"},
+	{name: "a bypass in an incomplete ledger fails all the same", want: Fail, spec: intercepted, step: 2,
+		answer: ledger(pod.Ledger{Why: "lost", Flows: []pod.Flow{bypass("1.2.3.4:443")}}), says: []string{"got past it"},
+		steps: "- up: {wait: ready}\n- expect: {noBypass: true}"},
+	{name: "a loop fails noLoop", want: Fail, spec: intercepted, step: 2, says: []string{"1 flows looped"},
+		answer: ledger(pod.Ledger{Complete: true, Flows: []pod.Flow{{ID: 9, Opener: "proxy", Taker: "proxy", Verdict: pod.Looped, Destination: "10.7.0.2:15001"}}}),
+		steps:  "- up: {wait: ready}\n- expect: {noLoop: true}"},
+	{name: "finally runs after a failure and the rest does not", want: Fail, step: 2, says: []string{"proxy.started came"},
+		steps: "- up: {wait: ready}\n- expect: {order: app.started < proxy.started}\n- sleep: 1h\n", spec: "finally:\n- exec: {container: app, command: [tidy]}\n"},
+	{name: "the whole scenario has a time-out", want: Fail, step: 3, says: []string{"options.timeout"}, spec: "options: {timeout: 20s}\n",
+		steps: "- up: {wait: ready}\n- sleep: 5s\n- wait: {container: app, state: exited}\n- sleep: 1s"},
+	{name: "hooks overlap where the planner runs them at once", want: Fail, step: 3, says: []string{"they do not overlap"},
+		steps: "- up: {wait: ready}\n- delete: {}\n- expect: {order: [\"app.running || proxy.running\", \"app.preStop || app.pulled\"]}"},
+}
+
+func TestScenariosComeToTheRightEnd(t *testing.T) {
+	for _, c := range runCases {
+		t.Run(c.name, func(t *testing.T) {
+			text := scenarioText("test", "file: pod.yaml", c.steps)
+			for line := range strings.Lines(c.spec) {
+				text += "  " + line
+			}
+			s := mustParse(t, text)
+			b := newBench(s)
+			b.answer = c.answer
+			v := b.run(t)
+			res := Judge(s, timeline.Header{Pods: s.Pods, Begin: epoch}, v)
+			if res.Outcome != c.want || res.Flaky != c.flaky {
+				t.Errorf("outcome %v (flaky %v), want %v (flaky %v)\n%s\n%s", res.Outcome, res.Flaky, c.want, c.flaky, tell(res), story(v))
+			}
+			if c.step > 0 {
+				for _, text := range c.says {
+					if got := tell(Result{Steps: res.Steps[c.step-1 : c.step]}); !strings.Contains(got, text) {
+						t.Errorf("step %d does not say %q:\n%s", c.step, text, got)
+					}
+				}
+			}
+			marksAgree(t, res, v)
+			if !gone(s.Pods[0], coursed(t, s, v).history, b.now) {
+				t.Errorf("the pod is not gone at the end\n%s", story(v))
+			}
+		})
+	}
+}
+
+func coursed(t *testing.T, s *Scenario, v timeline.View) *course {
+	t.Helper()
+	c := newCourse(s, s.Pods)
+	c.catchUp(v)
+	return c
+}
+
+// marksAgree holds the judge to what the script decided when it was live.
+func marksAgree(t *testing.T, res Result, v timeline.View) {
+	t.Helper()
+	for r := range v.All() {
+		if step, _, ok := endMark(r); ok {
+			if _, word, _ := strings.Cut(r.Action.Why, ": "); word != res.Steps[step-1].Outcome.String() {
+				t.Errorf("step %d: live it was %s, judged again %v", step, word, res.Steps[step-1].Outcome)
+			}
+		}
+	}
+}
+
+// tell is a result in plain lines.
+func tell(res Result) string {
+	var out strings.Builder
+	for _, s := range res.Steps {
+		fmt.Fprintf(&out, "step %d %s: %v in %v, %d attempts\n", s.Number, s.Step, s.Outcome, s.Elapsed, s.Attempts)
+		for _, f := range s.Findings {
+			fmt.Fprintf(&out, "  %v %s: wanted %s, got %s\n", f.Outcome, f.Check, f.Wanted, f.Got)
+		}
+		for _, l := range s.Logs {
+			fmt.Fprintf(&out, "  log of %s: %q\n", l.Container, l.Lines)
+		}
+	}
+	for _, e := range res.Errors {
+		fmt.Fprintf(&out, "error: %s\n", e)
+	}
+	return out.String()
+}
