@@ -15,7 +15,8 @@ import (
 
 // Apply writes the ruleset into the network namespace pinned at path, in one transaction: a packet sees all of it or
 // none. Tables of the same name are replaced; no other is touched. It returns the ruleset as written, with a note
-// where the namespace has no IPv6 and that half was left out. It takes one to ten milliseconds.
+// where the namespace has no IPv6 and that half was left out. It takes one to two milliseconds where
+// there is nothing to replace, and some ten where there is.
 func Apply(ctx context.Context, path string, s Ruleset) (Ruleset, error) {
 	if err := ctx.Err(); err != nil {
 		return Ruleset{}, fmt.Errorf("apply interception rules: %w", err)
@@ -27,6 +28,13 @@ func Apply(ctx context.Context, path string, s Ruleset) (Ruleset, error) {
 		conn, err := open()
 		if err != nil {
 			return err
+		}
+		there, err := s.installed(conn)
+		if err != nil {
+			return err
+		}
+		for _, t := range there {
+			conn.DelTable(t)
 		}
 		for _, t := range s.Tables {
 			t.write(conn)
@@ -49,15 +57,12 @@ func Withdraw(ctx context.Context, path string, s Ruleset) error {
 		if err != nil {
 			return err
 		}
-		there, err := conn.ListTables()
+		there, err := s.installed(conn)
 		if err != nil {
 			return err
 		}
-		for _, t := range s.Tables {
-			i := slices.IndexFunc(there, func(k *nftables.Table) bool { return k.Name == t.Name && k.Family == t.Family.kernel() })
-			if i >= 0 {
-				conn.DelTable(there[i])
-			}
+		for _, t := range there {
+			conn.DelTable(t)
 		}
 		return conn.Flush()
 	})
@@ -65,6 +70,17 @@ func Withdraw(ctx context.Context, path string, s Ruleset) error {
 		return fmt.Errorf("withdraw interception rules from %s: %w", path, err)
 	}
 	return nil
+}
+
+// installed lists the tables in the kernel that have the names of the ruleset's.
+func (s Ruleset) installed(conn *nftables.Conn) ([]*nftables.Table, error) {
+	there, err := conn.ListTables()
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(there, func(k *nftables.Table) bool {
+		return !slices.ContainsFunc(s.Tables, func(t Table) bool { return k.Name == t.Name && k.Family == t.Family.kernel() })
+	}), nil
 }
 
 // open reaches nftables from the calling thread's namespace. The kernel echoes every rule of a transaction before
@@ -99,11 +115,9 @@ func (h Hook) kernel() *nftables.ChainHook {
 	return nftables.ChainHookPrerouting
 }
 
-// write puts a table into the transaction, in the place of one of the same name.
+// write puts a table into the transaction.
 func (t Table) write(conn *nftables.Conn) {
 	table := &nftables.Table{Family: t.Family.kernel(), Name: t.Name}
-	conn.AddTable(table) // so that there is one to delete
-	conn.DelTable(table)
 	conn.AddTable(table)
 	chains := make([]*nftables.Chain, len(t.Chains))
 	for i, c := range t.Chains { // all before the first rule: rules jump
