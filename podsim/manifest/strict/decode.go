@@ -8,10 +8,12 @@ import (
 	"fmt"
 	"math"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+	"k8s.io/apimachinery/pkg/api/resource"
 
 	"github.com/podsim/podsim/podsim/manifest/diag"
 )
@@ -45,6 +47,7 @@ func (d *decoder) report(n *yaml.Node, path, format string, args ...any) {
 var (
 	jsonUnmarshaler = reflect.TypeFor[json.Unmarshaler]()
 	textUnmarshaler = reflect.TypeFor[encoding.TextUnmarshaler]()
+	quantityType    = reflect.TypeFor[resource.Quantity]()
 	bytesType       = reflect.TypeFor[[]byte]()
 )
 
@@ -206,7 +209,14 @@ func (d *decoder) setInt(n *yaml.Node, v reflect.Value, path string) {
 	d.report(n, path, "%s is out of range for a number of type %s", n.Value, v.Kind())
 }
 
+// hugeExponent matches a quantity that the Kubernetes library would compute digit by digit, for minutes.
+var hugeExponent = regexp.MustCompile(`[eE][-+]?[0-9]{3,}$`)
+
 func (d *decoder) unmarshalJSON(n *yaml.Node, v reflect.Value, path string) {
+	if v.Type() == quantityType && (len(n.Value) > 100 || hugeExponent.MatchString(n.Value)) {
+		d.report(n, path, "Invalid value: the quantity is out of range")
+		return
+	}
 	data, err := json.Marshal(plainValue(n))
 	if err == nil {
 		err = v.Addr().Interface().(json.Unmarshaler).UnmarshalJSON(data)

@@ -119,6 +119,7 @@ func TestRefusesWhatDoesNotFit(t *testing.T) {
 		"colour: blue":            `f.yaml:1:9: colour: Invalid value: "blue": no such colour`,
 		"colour: [red]":           `f.yaml:1:9: colour: want a string, this is a list`,
 		"port: true":              `f.yaml:1:7: port: Invalid value: "true": want a whole number, this is a boolean`,
+		"size: 1e-999999999":      `f.yaml:1:7: size: Invalid value: the quantity is out of range`,
 		"wait: soon":              `f.yaml:1:7: wait: Invalid value: "soon": time: invalid duration "soon"`,
 		"extra: {x: many}":        `f.yaml:1:12: extra[x]: want a number, this is a string`,
 		"strings: {k: [a, true]}": `f.yaml:1:18: strings[k][1]: want a string, true is a boolean in YAML; quote it: "true"`,
