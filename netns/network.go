@@ -81,8 +81,6 @@ func (n Network) conf(b Bridge) json.RawMessage {
 			"isGateway": true,
 			"ipMasq":    false,
 			"mtu":       b.MTU,
-			// A pod that dials a service's address may be answered by itself (T09).
-			"hairpinMode": true,
 			"ipam": object{
 				"type":    "host-local",
 				"dataDir": n.ipamDir(),

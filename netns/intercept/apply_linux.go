@@ -15,7 +15,7 @@ import (
 
 // Apply writes the ruleset into the network namespace pinned at path, in one transaction: a packet sees all of it or
 // none. Tables of the same name are replaced; no other is touched. It returns the ruleset as written, with a note
-// where the namespace has no IPv6 and that half was left out. It takes one to two milliseconds where
+// where the namespace has no IPv6 and that half was left out. It takes about 4 milliseconds where
 // there is nothing to replace, and some ten where there is.
 func Apply(ctx context.Context, path string, s Ruleset) (Ruleset, error) {
 	if err := ctx.Err(); err != nil {
