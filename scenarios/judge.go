@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/podsim/podsim/podsim/pod"
 	"github.com/podsim/podsim/podsim/timeline"
 	corev1 "k8s.io/api/core/v1"
 )
@@ -171,13 +172,13 @@ func (c *course) slice(v timeline.View, r StepResult) []timeline.Record {
 		}
 	}
 	if len(want) == 0 {
-		for n := max(1, r.end-mostRecords/2); n <= min(v.Len(), r.end); n++ {
-			want[n] = true
+		for n := min(v.Len(), r.end); n > r.begin && len(want) < mostRecords/2; n-- {
+			want[n] = telling(v.At(n)) && r.begin > 0
 		}
 	}
 	var out []timeline.Record
 	for rec := range v.All() {
-		if want[rec.Seq] {
+		if want[rec.Seq] && telling(rec) {
 			out = append(out, rec)
 		}
 	}
@@ -185,6 +186,17 @@ func (c *course) slice(v timeline.View, r StepResult) []timeline.Record {
 		out = out[n:]
 	}
 	return out
+}
+
+// telling reports whether a record says something of the pod; marks, and polls' beginnings, do not.
+func telling(r timeline.Record) bool {
+	switch r.Action.Op {
+	case pod.OpMark:
+		return false
+	case pod.OpRead, pod.OpFlows:
+		return r.Kind != pod.Began
+	}
+	return true
 }
 
 // logs are the last lines of the containers that a failed step involves: read right after the failure, or what the

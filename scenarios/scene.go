@@ -32,11 +32,7 @@ func (s scene) status() corev1.PodStatus {
 }
 
 // gone reports whether nothing is left of the pod.
-func (s scene) gone() bool { return gone(s.pod(), s.history, s.now) }
-
-func gone(p *corev1.Pod, h *timeline.History, now time.Time) bool {
-	return pod.Next(p, h.Status(p.Name), now).Done
-}
+func (s scene) gone() bool { return s.history.Status(s.pod().Name).Gone() }
 
 // waits are the planner's own words for what holds the pod's containers back.
 func (s scene) waits() string {

@@ -106,7 +106,7 @@ func (c *course) takeDown(now time.Time) pod.Plan {
 	var left []string
 	grace := int64(0)
 	for _, spec := range c.scenario.Pods {
-		if !c.up[spec.Name] || gone(spec, c.history, now) {
+		if !c.up[spec.Name] || c.history.Status(spec.Name).Gone() {
 			continue
 		}
 		left = append(left, spec.Name)

@@ -230,7 +230,7 @@ func TestScenariosComeToTheRightEnd(t *testing.T) {
 				}
 			}
 			marksAgree(t, res, v)
-			if !gone(s.Pods[0], coursed(t, s, v).history, b.now) {
+			if !coursed(t, s, v).history.Status("web").Gone() {
 				t.Errorf("the pod is not gone at the end\n%s", story(v))
 			}
 		})
