@@ -97,7 +97,7 @@ func (f *fold) began(a *Action) error {
 	if f.s.flying(func(b *Action) bool { return sameEffect(a, b) }) != nil {
 		return errors.New("it is in flight already")
 	}
-	if a.Op != OpUp && !f.s.Up() {
+	if !a.Op.ByDriver() && !f.s.Up() {
 		return errors.New("nobody has asked for the pod (OpUp)")
 	}
 	if f.s.Gone() && !a.Op.ByDriver() {
@@ -117,8 +117,12 @@ func (f *fold) begin(a *Action) error {
 		if f.s.Up() {
 			return errors.New("the pod was asked for already")
 		}
+		if f.s.Deleting() {
+			return errors.New("the pod was deleted before")
+		}
 		f.s.pod = a.Pod
 	case OpDelete:
+		f.s.pod = a.Pod
 	case OpSetUp:
 		if !f.s.setUp.done.IsZero() {
 			return errors.New("the pod is set up already")
@@ -303,7 +307,7 @@ func (f *fold) endContainer(a *Action, e Event) {
 		f.endCreate(c, a, e)
 	case OpRemove:
 		c.removed = e.Failure == nil
-		f.failStart(c, e.Failure, syncRetry)
+		f.failStart(c, OpRemove, e.Failure, syncRetry)
 	case OpStart:
 		f.endStart(c, e)
 	case OpHook:
@@ -323,9 +327,9 @@ func (f *fold) endContainer(a *Action, e Event) {
 }
 
 // failStart notes that an attempt to start failed, if it did, and how long to wait before the next.
-func (f *fold) failStart(c *ContainerStatus, failure *Failure, retry time.Duration) {
+func (f *fold) failStart(c *ContainerStatus, op Op, failure *Failure, retry time.Duration) {
 	if failure != nil {
-		c.Failure, c.FailedAt, c.retryAt = failure, f.at, f.at.Add(retry)
+		c.Failure, c.FailedOp, c.FailedAt, c.retryAt = failure, op, f.at, f.at.Add(retry)
 	}
 }
 
@@ -337,20 +341,20 @@ func (f *fold) endPull(c *ContainerStatus, e Event) {
 		}
 	case pullBacksOff(e.Failure.Reason):
 		c.pull.next(f.at, f.at)
-		f.failStart(c, e.Failure, c.pull.delay)
+		f.failStart(c, OpPull, e.Failure, c.pull.delay)
 	default:
-		f.failStart(c, e.Failure, syncRetry)
+		f.failStart(c, OpPull, e.Failure, syncRetry)
 	}
 }
 
 func (f *fold) endCreate(c *ContainerStatus, a *Action, e Event) {
 	if e.Failure != nil {
-		f.failStart(c, e.Failure, syncRetry)
+		f.failStart(c, OpCreate, e.Failure, syncRetry)
 		return
 	}
 	fresh := ContainerStatus{Name: c.Name, Role: c.Role, Image: c.Image, Instance: a.Instance, State: StateCreated,
 		Last: c.Exit, Started: c.Started, Ready: c.Ready, StartedSince: c.StartedSince, ReadySince: c.ReadySince,
-		Failure: c.Failure, FailedAt: c.FailedAt, crash: c.crash, pull: c.pull, prepared: c.prepared, tried: c.tried}
+		Failure: c.Failure, FailedOp: c.FailedOp, FailedAt: c.FailedAt, crash: c.crash, pull: c.pull, prepared: c.prepared, tried: c.tried}
 	if e.Instance != nil {
 		fresh.ContainerID = e.Instance.ContainerID
 	}
@@ -360,7 +364,7 @@ func (f *fold) endCreate(c *ContainerStatus, a *Action, e Event) {
 func (f *fold) endStart(c *ContainerStatus, e Event) {
 	if e.Failure != nil {
 		// The runtime keeps the instance as one that has ended (ST-12), and crash back-off alone delays the next.
-		f.failStart(c, e.Failure, 0)
+		f.failStart(c, OpStart, e.Failure, 0)
 		f.exit(c, Termination{Exit: Exit{Code: startErrorCode, Message: e.Failure.Message}, Reason: "StartError"})
 		return
 	}
@@ -378,7 +382,7 @@ func (f *fold) endHook(c *ContainerStatus, a *Action, e Event) {
 	case a.Hook == HookPreStop:
 		c.stop.hookEnd, c.stop.hookError = f.at, e.Failure != nil
 	case e.Failure != nil:
-		f.failStart(c, &Failure{Reason: "PostStartHookError", Message: e.Failure.Message}, 0)
+		f.failStart(c, OpHook, &Failure{Reason: "PostStartHookError", Message: e.Failure.Message}, 0)
 		if c.State == StateRunning && c.stop.reason == 0 {
 			c.stop.reason, c.stop.at = StopPostStart, f.at
 		}
@@ -456,7 +460,7 @@ func (f *fold) change(name string, settled, started, ready bool) {
 		c.settled = time.Time{}
 	case c.settled.IsZero():
 		c.settled = f.at
-		c.Failure, c.FailedAt, c.retryAt = nil, time.Time{}, time.Time{}
+		c.Failure, c.FailedOp, c.FailedAt, c.retryAt = nil, 0, time.Time{}, time.Time{}
 	}
 	if started != c.Started {
 		c.Started, c.StartedSince = started, f.at

@@ -15,11 +15,11 @@ import (
 // for each running container's end, and its probes (probe.go). A delete cuts a sync short: what is in flight ends,
 // but nothing more is started. A postStart hook that hangs does not hold up a delete (the kubelet's would).
 func Next(p *corev1.Pod, s Status, now time.Time) Plan {
-	if !s.Up() {
-		return Plan{}
-	}
 	if s.Gone() {
 		return Plan{Done: true}
+	}
+	if !s.Up() {
+		return Plan{}
 	}
 	n := planner{p: p, s: &s, now: now}
 	n.awaits()
@@ -261,10 +261,15 @@ func (n *planner) whyStart(spec *corev1.Container, c *ContainerStatus) string {
 		}
 		return "initialisation is complete (ST-08)"
 	default:
-		if i := initIndex(n.p, spec.Name); i > 0 {
-			return "init container " + n.p.Spec.InitContainers[i-1].Name + " is done with (IN-01, SC-02)"
+		i := initIndex(n.p, spec.Name)
+		if i == 0 {
+			return "the pod is set up"
 		}
-		return "the pod is set up"
+		before := &n.p.Spec.InitContainers[i-1]
+		if initRole(before) == RoleSidecar {
+			return "sidecar " + before.Name + " is started (SC-02)"
+		}
+		return "init container " + before.Name + " has exited with code 0 (IN-01)"
 	}
 }
 

@@ -14,7 +14,8 @@ type Plan struct {
 	Done bool
 }
 
-// A Wait is a container that is held back and, in words, by what: "waits for proxy: startup probe has not succeeded".
+// A Wait is a container that is held back and, in words, by what: "waits for sidecar proxy: its startup probe has not
+// succeeded". Container is empty where the pod as a whole is held back.
 type Wait struct {
 	Pod       string
 	Container string

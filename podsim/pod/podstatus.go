@@ -167,7 +167,7 @@ func waitingFor(p *corev1.Pod, c *ContainerStatus, now time.Time) (w corev1.Cont
 		}
 	}
 	switch {
-	case c.Failure != nil && pullBacksOff(c.Failure.Reason):
+	case c.FailedOp == OpPull && pullBacksOff(c.Failure.Reason):
 		w.Reason = "ImagePullBackOff"
 		w.Message = fmt.Sprintf("Back-off pulling image: %s: %s", c.Failure.Reason, c.Failure.Message)
 		if spec := containerOf(p, c.Name); spec != nil {

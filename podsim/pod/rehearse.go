@@ -3,7 +3,6 @@ package pod
 import (
 	"fmt"
 	"slices"
-	"strconv"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -253,5 +252,3 @@ func (r *rehearsal) runsInside(a Action) bool {
 	}
 	return h != nil && h.Exec != nil
 }
-
-func itoa(n int) string { return strconv.Itoa(n) }

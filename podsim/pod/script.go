@@ -1,6 +1,7 @@
 package pod
 
 import (
+	"strconv"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -218,5 +219,5 @@ func instanceID(a Action) string {
 	if a.Instance == 0 {
 		return a.Container
 	}
-	return a.Container + "-" + itoa(a.Instance)
+	return a.Container + "-" + strconv.Itoa(a.Instance)
 }

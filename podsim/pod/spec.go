@@ -2,7 +2,9 @@ package pod
 
 import (
 	"iter"
+	"math"
 	"slices"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 )
@@ -71,10 +73,15 @@ func hasSidecar(p *corev1.Pod) bool {
 // defaultGrace is what an API server fills in for terminationGracePeriodSeconds.
 const defaultGrace = 30
 
-// graceOf is the pod's own grace period in seconds (TM-08).
-func graceOf(p *corev1.Pod) int64 {
+// graceOf is the pod's own grace period (TM-08).
+func graceOf(p *corev1.Pod) time.Duration {
 	if g := p.Spec.TerminationGracePeriodSeconds; g != nil {
-		return *g
+		return wholeSeconds(*g)
 	}
-	return defaultGrace
+	return wholeSeconds(defaultGrace)
+}
+
+// wholeSeconds is n seconds; a number that no pod lives long enough for is cut before it overflows.
+func wholeSeconds(n int64) time.Duration {
+	return time.Duration(min(max(n, 0), math.MaxInt32)) * time.Second
 }

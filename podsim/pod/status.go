@@ -92,8 +92,10 @@ type ContainerStatus struct {
 	StartedSince time.Time
 	ReadySince   time.Time
 
-	// Failure is why the last attempt to start the container failed, nil if it did not (PH-14).
+	// Failure is why the last attempt to start the container failed, nil if it did not (PH-14); FailedOp is the
+	// operation that did, and FailedAt when.
 	Failure  *Failure
+	FailedOp Op
 	FailedAt time.Time
 
 	retryAt time.Time // a failed attempt is not repeated before; zero: only the back-off of crashes counts
@@ -190,7 +192,7 @@ func (s Status) Deleting() bool { return len(s.deletes) > 0 }
 func (s Status) Ending() bool { return s.Deleting() || s.end.reason != 0 }
 
 // Gone reports whether nothing is left of the pod: its containers have stopped and it has been torn down, or it
-// was deleted before anything was made.
+// was deleted before anything was made. Such a pod has no second life: an OpUp cannot follow.
 func (s Status) Gone() bool {
 	return !s.end.down.IsZero() || s.Deleting() && !s.setUp.begun && len(s.flight) == 0
 }

@@ -76,7 +76,7 @@ func (n *planner) tearDown(r StopReason) {
 // podStop is the frame in which the pod as a whole is stopped: whichever came first, its own end or its deletion,
 // and what later deletes left of the time.
 func (n *planner) podStop() stopping {
-	f := stopping{grace: time.Duration(graceOf(n.p)) * time.Second}
+	f := stopping{grace: graceOf(n.p)}
 	deletes := n.s.deletes
 	if e := n.s.end; e.reason != 0 && (len(deletes) == 0 || e.at.Before(deletes[0].at)) {
 		f.reason, f.from = e.reason, e.at
@@ -102,9 +102,9 @@ func (n *planner) podStop() stopping {
 func (n *planner) deleteGrace(d deletion) time.Duration {
 	g := graceOf(n.p)
 	if d.grace != nil {
-		g = *d.grace
+		g = wholeSeconds(*d.grace)
 	}
-	return time.Duration(max(1, g)) * time.Second
+	return max(g, time.Second)
 }
 
 // stopWithPod is the frame of one container when the pod is stopped.
@@ -147,13 +147,13 @@ func (n *planner) stopsBefore(spec *corev1.Container) (names []string) {
 
 // stopOne is the frame of a container that is stopped for its own sake, within a sync (TM-08, TM-26..28).
 func (n *planner) stopOne(spec *corev1.Container, c *ContainerStatus) stopping {
-	f := stopping{reason: c.stop.reason, from: c.stop.at, grace: time.Duration(graceOf(n.p)) * time.Second, sync: &n.s.sync}
+	f := stopping{reason: c.stop.reason, from: c.stop.at, grace: graceOf(n.p), sync: &n.s.sync}
 	if f.reason == 0 {
 		f.reason, f.from = probeFailed(c), n.now
 	}
 	probe := map[StopReason]*corev1.Probe{StopStartup: spec.StartupProbe, StopLiveness: spec.LivenessProbe}[f.reason]
 	if probe != nil && probe.TerminationGracePeriodSeconds != nil {
-		f.grace = time.Duration(*probe.TerminationGracePeriodSeconds) * time.Second
+		f.grace = wholeSeconds(*probe.TerminationGracePeriodSeconds)
 	}
 	return f
 }
@@ -352,7 +352,7 @@ func (n *planner) deadlinePassed() bool {
 	if d == nil {
 		return false
 	}
-	at := n.s.up.Add(time.Duration(*d) * time.Second)
+	at := n.s.up.Add(wholeSeconds(*d))
 	n.wakeAt(at)
 	return !n.now.Before(at)
 }

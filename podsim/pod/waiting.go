@@ -23,8 +23,10 @@ func (n *planner) waitForTurns(w *Action) {
 			n.wait(spec.Name, "waits for %s", gate)
 		case w != nil:
 			n.wait(spec.Name, "waits for %s: a pod's containers are started one at a time (ST-04)", w)
+		case s.stopping || s.failed:
+			n.wait(spec.Name, "waits until %s has stopped: a pod's containers are started one at a time (ST-04)", s.turn)
 		case s.active:
-			n.wait(spec.Name, "waits for %s: a pod's containers are started one at a time (ST-04)", s.turn)
+			n.wait(spec.Name, "waits for the start of %s: a pod's containers are started one at a time (ST-04)", s.turn)
 		}
 	}
 }
