@@ -19,6 +19,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/nftables"
+	"github.com/google/nftables/expr"
 	"github.com/google/nftables/userdata"
 	"github.com/vishvananda/netlink"
 	"pgregory.net/rapid"
@@ -418,6 +419,46 @@ func TestNetworkPassesDockersFilterAndGivesItBack(t *testing.T) {
 	if diff := cmp.Diff(before, m.describe(t)); diff != "" {
 		t.Errorf("the machine is not as it was (-before +after):\n%s", diff)
 	}
+}
+
+func TestNetworkKnowsItsRulesInDockersChainWithoutTheirComments(t *testing.T) {
+	m := newMachine(t)
+	n := Network{StateDir: m.state}
+	inside(t, m.netns, func() error {
+		conn, err := nftables.New()
+		if err != nil {
+			return err
+		}
+		filter := conn.AddTable(&nftables.Table{Family: nftables.TableFamilyIPv4, Name: "filter"})
+		user := conn.AddChain(&nftables.Chain{Table: filter, Name: "DOCKER-USER"})
+		// As iptables-restore leaves our two rules, and one that is none of ours.
+		for _, link := range []string{n.BridgeName(), n.BridgeName(), "docker0"} {
+			conn.AddRule(&nftables.Rule{Table: filter, Chain: user, Exprs: acceptLink(expr.MetaKeyOIFNAME, link)})
+		}
+		if err := errors.Join(conn.Flush(), setForwarding(true)); err != nil {
+			return err
+		}
+		rulesLeft := func() int {
+			rules, err := conn.GetRules(filter, user)
+			if err != nil {
+				t.Error(err)
+			}
+			return len(rules)
+		}
+		if _, err := n.Join(t.Context(), "x"); err != nil {
+			return err
+		}
+		if got := rulesLeft(); got != 3 {
+			t.Errorf("after joining there are %d rules, want our two in the place of the old ones, and docker0's", got)
+		}
+		if err := n.Leave(t.Context(), "x", nil); err != nil {
+			return err
+		}
+		if got := rulesLeft(); got != 1 {
+			t.Errorf("after leaving there are %d rules, want docker0's alone", got)
+		}
+		return nil
+	})
 }
 
 func TestNetworkNamesWhatItsSubnetConflictsWith(t *testing.T) {

@@ -1,6 +1,7 @@
 package netns
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -230,6 +231,10 @@ func (u *uplink) rules(chain *nftables.Chain) ([]namedRule, error) {
 	for i, r := range rules {
 		name, _ := userdata.GetString(r.UserData, userdata.TypeComment)
 		bridge, _, _ := strings.Cut(name, " ")
+		if name == "" {
+			// iptables-restore, which firewalls run on each change, drops nft's comments.
+			bridge = acceptedLink(r.Exprs)
+		}
 		r.Table, r.Chain = chain.Table, chain
 		out[i] = namedRule{r, name, bridge}
 	}
@@ -260,6 +265,29 @@ func acceptLink(key expr.MetaKey, link string) []expr.Any {
 		&expr.Counter{},
 		&expr.Verdict{Kind: expr.VerdictAccept},
 	}
+}
+
+// acceptedLink is the link whose packets a rule in the form of acceptLink accepts; empty for any other rule.
+func acceptedLink(exprs []expr.Any) string {
+	link := ""
+	for i, e := range exprs {
+		switch e := e.(type) {
+		case *expr.Meta, *expr.Counter, *expr.Match: // iptables has its own expression for a comment
+		case *expr.Cmp:
+			m, ok := exprs[max(i-1, 0)].(*expr.Meta)
+			if !ok || e.Op != expr.CmpOpEq || m.Key != expr.MetaKeyIIFNAME && m.Key != expr.MetaKeyOIFNAME {
+				return ""
+			}
+			link = string(bytes.TrimRight(e.Data, "\x00"))
+		case *expr.Verdict:
+			if e.Kind != expr.VerdictAccept {
+				return ""
+			}
+		default:
+			return ""
+		}
+	}
+	return link
 }
 
 // paddedName is a link's name as the kernel compares it whole: 16 bytes.
