@@ -34,8 +34,7 @@
 //
 // # Limits
 //
-// 59 containers a namespace. A flow that the pod's own rules drop on the way out never becomes a conntrack entry:
+// 58 containers a namespace. A flow that the pod's own rules drop on the way out never becomes a conntrack entry:
 // Ledger.Blocked counts those. ICMP errors that answer an attempt are not seen: such an attempt is Dropped. Under
-// TPROXY the listener's port is the declared one, since no tuple shows it. Exemption by interface is not known to
-// a Policy.
+// TPROXY the listener's port is the declared one, since no tuple shows it.
 package flows

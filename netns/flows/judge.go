@@ -25,7 +25,7 @@ func (j judge) flows(entries []*entry) []Flow {
 	for i, e := range entries {
 		out[i] = j.flow(i+1, e)
 	}
-	j.loops(out, entries)
+	j.loops(out)
 	j.onward(out)
 	return out
 }
@@ -215,6 +215,9 @@ func (j judge) excluded(f Flow, e *entry) (Verdict, string) {
 		if e.orig.proto != protoTCP {
 			return Escaped, f.Protocol + " is not captured"
 		}
+		if e.labels.has(byTaker, bitLink) {
+			return Exempt, "its interface is excluded"
+		}
 		if ok, why := p.Inbound.covers(port, f.Source.Addr()); !ok {
 			return Exempt, why
 		}
@@ -223,7 +226,7 @@ func (j judge) excluded(f Flow, e *entry) (Verdict, string) {
 	for _, id := range []struct {
 		bit  int
 		what string
-	}{{bitUID, "uid"}, {bitGID, "gid"}, {bitMark, "mark"}} {
+	}{{bitUID, "uid"}, {bitGID, "gid"}, {bitMark, "mark"}, {bitLink, "interface"}} {
 		if e.labels.has(byOpener, id.bit) {
 			return Exempt, "its " + id.what + " is excluded"
 		}

@@ -10,7 +10,8 @@ type labels [2]uint64
 const (
 	bitOther          = 0 // this side is local, and no tracked container
 	bitFirstContainer = 1
-	maxContainers     = 59
+	maxContainers     = 58
+	bitLink           = 59 // exempt by its interface: [0] on the way out, [1] on the way in
 	bitUID            = 60 // [0] only: exempt by uid,
 	bitGID            = 61 // by gid,
 	bitMark           = 62 // by mark

@@ -1,10 +1,14 @@
 package flows
 
 import (
-	"fmt"
 	"net/netip"
+	"slices"
+	"sort"
 	"time"
 )
+
+// maxCandidates bounds Flow.Candidates.
+const maxCandidates = 64
 
 // onward links each flow that a container took to the flow that the container opened because of it.
 //
@@ -12,76 +16,145 @@ import (
 // all. A candidate is the one if it is alone and is nobody else's candidate. A connection to the same destination
 // that was open already may be used again (a pool): it is a candidate, and never certain.
 func (j judge) onward(flows []Flow) {
-	byOpener := make(map[string][]int) // indices, in order of opening
-	for i, f := range flows {
-		if f.Opener != "" && f.Opener != World {
-			byOpener[f.Opener] = append(byOpener[f.Opener], i)
-		}
+	all, same := j.openings(flows)
+	type found struct {
+		in     *openings
+		lo, hi int
+		pooled []int
 	}
-	candidates := make([][]int, len(flows))
-	claims := make(map[int]int)
-	fresh := make([]bool, len(flows))
+	finds := make([]found, len(flows))
 	for i, f := range flows {
 		if f.Taker == "" || f.Taker == World || f.Verdict == Refused || f.Verdict == Dropped {
 			continue
 		}
-		candidates[i], fresh[i] = j.candidates(flows, f, byOpener[f.Taker])
-		for _, c := range candidates[i] {
-			claims[c]++
+		to := target{by: f.Taker, protocol: f.Protocol}
+		toSame := to
+		toSame.address = j.where(f.Destination)
+		if o := same[toSame]; o != nil {
+			if lo, hi := o.during(f); lo < hi {
+				finds[i] = found{in: o, lo: lo, hi: hi}
+			} else if pooled := o.openAt(f.Begin); len(pooled) > 0 {
+				finds[i].pooled = pooled
+			}
+		}
+		if o := all[to]; o != nil && finds[i].in == nil && finds[i].pooled == nil {
+			if lo, hi := o.during(f); lo < hi {
+				finds[i] = found{in: o, lo: lo, hi: hi}
+			}
+		}
+		if w := finds[i]; w.in != nil {
+			w.in.claim(w.lo, w.hi)
 		}
 	}
-	for i, found := range candidates {
+	claims := make([]int, len(flows))
+	for _, index := range []map[target]*openings{all, same} {
+		for _, o := range index {
+			o.settle(claims)
+		}
+	}
+	for i, w := range finds {
+		f := &flows[i]
 		switch {
-		case len(found) == 0:
-		case len(found) == 1 && fresh[i] && claims[found[0]] == 1:
-			next := flows[found[0]]
-			flows[i].Onward, flows[i].OnwardTo = next.ID, j.reached(next)
+		case w.in != nil && w.hi == w.lo+1 && claims[w.in.flows[w.lo].ID-1] == 1:
+			next := w.in.flows[w.lo]
+			f.Onward, f.OnwardTo = next.ID, j.reached(next)
+		case w.in != nil:
+			for _, g := range w.in.flows[w.lo:min(w.hi, w.lo+maxCandidates)] {
+				f.Candidates = append(f.Candidates, g.ID)
+			}
 		default:
-			for _, c := range found {
-				flows[i].Candidates = append(flows[i].Candidates, flows[c].ID)
-			}
+			f.Candidates = w.pooled
 		}
 	}
 }
 
-// candidates lists which of the taker's own flows may be f's continuation. It reports whether they were opened
-// while f lived.
-func (j judge) candidates(flows []Flow, f Flow, opened []int) (found []int, fresh bool) {
-	var same, other, pooled []int
-	for _, i := range opened {
-		g := flows[i]
-		switch {
-		case g.ID == f.ID || g.Protocol != f.Protocol:
-		case g.ID > f.ID && alive(f, g.Begin):
-			if j.sameTarget(f, g) {
-				same = append(same, i)
-			} else {
-				other = append(other, i)
-			}
-		case g.ID < f.ID && alive(g, f.Begin) && j.sameTarget(f, g):
-			pooled = append(pooled, i)
+// A target is what flows are looked up by: who opened them, and where to. A zero address is anywhere.
+type target struct {
+	by, protocol string
+	address      netip.AddrPort
+}
+
+// where is a destination, with all of the namespace's own addresses taken for one: what came in from outside
+// goes on to the same port of any of them.
+func (j judge) where(a netip.AddrPort) netip.AddrPort {
+	if j.isLocal(a.Addr()) {
+		return netip.AddrPortFrom(netip.IPv6Unspecified(), a.Port())
+	}
+	return a
+}
+
+// openings indexes what containers opened, by opener alone and with the destination.
+func (j judge) openings(flows []Flow) (all, same map[target]*openings) {
+	all, same = make(map[target]*openings), make(map[target]*openings)
+	add := func(index map[target]*openings, t target, f Flow) {
+		if index[t] == nil {
+			index[t] = &openings{}
+		}
+		index[t].flows = append(index[t].flows, f)
+	}
+	for _, f := range flows {
+		if f.Opener == "" || f.Opener == World {
+			continue
+		}
+		t := target{by: f.Opener, protocol: f.Protocol}
+		add(all, t, f)
+		t.address = j.where(f.Destination)
+		add(same, t, f)
+	}
+	for _, index := range []map[target]*openings{all, same} {
+		for _, o := range index {
+			slices.SortStableFunc(o.flows, func(a, b Flow) int { return a.Begin.Compare(b.Begin) })
+			o.edges = make([]int, len(o.flows)+1)
 		}
 	}
-	switch {
-	case len(same) > 0:
-		return same, true
-	case len(pooled) > 0:
-		return pooled, false
-	}
-	return other, true
+	return all, same
 }
 
-// sameTarget reports whether g goes where f wanted to. What came in from outside goes on to the same port of any
-// of the namespace's addresses.
-func (j judge) sameTarget(f, g Flow) bool {
-	if g.Destination == f.Destination {
-		return true
-	}
-	return j.isLocal(f.Destination.Addr()) && j.isLocal(g.Destination.Addr()) && f.Destination.Port() == g.Destination.Port()
+// openings are flows in the order of their beginning, and how many flows claim each as their continuation.
+type openings struct {
+	flows []Flow
+	edges []int // where claimed ranges begin (+1) and end (-1)
 }
 
-func alive(f Flow, at time.Time) bool {
-	return !at.Before(f.Begin) && (f.End.IsZero() || !at.After(f.End))
+// during returns the range of those that began while f lived, without f itself.
+func (o *openings) during(f Flow) (lo, hi int) {
+	lo = sort.Search(len(o.flows), func(i int) bool { return !o.flows[i].Begin.Before(f.Begin) })
+	hi = len(o.flows)
+	if !f.End.IsZero() {
+		hi = sort.Search(len(o.flows), func(i int) bool { return o.flows[i].Begin.After(f.End) })
+	}
+	// A flow that its own taker opened (a loop) is the first of the range, as no other began before it.
+	for lo < hi && o.flows[lo].ID <= f.ID {
+		lo++
+	}
+	return lo, max(lo, hi)
+}
+
+// openAt lists the IDs of those that began before a time and had not ended then, the latest maxCandidates of them.
+func (o *openings) openAt(at time.Time) []int {
+	var out []int
+	before := sort.Search(len(o.flows), func(i int) bool { return !o.flows[i].Begin.Before(at) })
+	for i := before - 1; i >= 0 && len(out) < maxCandidates; i-- {
+		if f := o.flows[i]; f.End.IsZero() || !f.End.Before(at) {
+			out = append(out, f.ID)
+		}
+	}
+	slices.Reverse(out)
+	return out
+}
+
+func (o *openings) claim(lo, hi int) {
+	o.edges[lo]++
+	o.edges[hi]--
+}
+
+// settle adds how often each flow was claimed to claims, by ID-1.
+func (o *openings) settle(claims []int) {
+	n := 0
+	for i, f := range o.flows {
+		n += o.edges[i]
+		claims[f.ID-1] += n
+	}
 }
 
 // reached names the far end of a flow.
@@ -95,44 +168,4 @@ func (j judge) reached(f Flow) string {
 		}
 	}
 	return f.Destination.String()
-}
-
-// loops finds the loops that go through the inbound listener where the policy sends the proxy's calls to
-// the pod itself there. Each such call needs a cause: a flow that the proxy took from somebody else. If more of
-// them to one destination are alive than causes, the proxy is calling itself.
-func (j judge) loops(flows []Flow, entries []*entry) {
-	if !j.policy.ProxyToSelf {
-		return
-	}
-	hairpins := make(map[netip.AddrPort][]int)
-	var causes []int
-	for i, f := range flows {
-		switch {
-		case f.Verdict != Captured:
-		case f.Opener == j.policy.Proxy:
-			hairpins[f.Destination] = append(hairpins[f.Destination], i)
-		default:
-			causes = append(causes, i)
-		}
-	}
-	for _, same := range hairpins {
-		for n, i := range same {
-			f := &flows[i]
-			calls := countAlive(flows, same[:n], f.Begin) + 1
-			if caused := countAlive(flows, causes, f.Begin); calls > caused {
-				f.Verdict = Looped
-				f.Reason = fmt.Sprintf("the proxy has %d connections to itself at once, and only %d to cause them", calls, caused)
-			}
-		}
-	}
-}
-
-func countAlive(flows []Flow, among []int, at time.Time) int {
-	n := 0
-	for _, i := range among {
-		if alive(flows[i], at) {
-			n++
-		}
-	}
-	return n
 }

@@ -3,7 +3,6 @@ package flows
 import (
 	"fmt"
 	"net/netip"
-	"slices"
 )
 
 // A Policy declares what interception there should be. The zero value declares none: every flow that was answered
@@ -23,6 +22,8 @@ type Policy struct {
 	// UIDs, GIDs and Marks exempt what a process of that identity opens, or a socket with that mark.
 	UIDs, GIDs []uint32
 	Marks      []Mark
+	// Interfaces exempts what goes out, or comes in, by a link of that name.
+	Interfaces []string
 	// CapturesSelf: a container's connection to 127.0.0.2 or the pod's own address is captured, as by Consul, and
 	// not Direct. 127.0.0.1 and ::1 are always Direct.
 	CapturesSelf bool
@@ -38,8 +39,20 @@ type Capture struct {
 	Port int
 	// Ports and CIDRs, if either is not empty, limit the capture to what one of them names. ExceptPorts and
 	// ExceptCIDRs are left out of it and win.
-	Ports, ExceptPorts []int
+	Ports, ExceptPorts []PortRange
 	CIDRs, ExceptCIDRs []netip.Prefix
+}
+
+// A PortRange is the ports from First to Last, both included.
+type PortRange struct{ First, Last uint16 }
+
+func contains(ranges []PortRange, port int) bool {
+	for _, r := range ranges {
+		if int(r.First) <= port && port <= int(r.Last) {
+			return true
+		}
+	}
+	return false
 }
 
 // A Mark is a packet mark under a mask; a zero Mask is all bits.
@@ -50,7 +63,7 @@ func (c Capture) covers(port int, addr netip.Addr) (bool, string) {
 	if c.Port == 0 {
 		return false, "this direction is not captured"
 	}
-	if slices.Contains(c.ExceptPorts, port) {
+	if contains(c.ExceptPorts, port) {
 		return false, fmt.Sprintf("port %d is excluded", port)
 	}
 	if p, ok := containing(c.ExceptCIDRs, addr); ok {
@@ -59,7 +72,7 @@ func (c Capture) covers(port int, addr netip.Addr) (bool, string) {
 	if len(c.Ports) == 0 && len(c.CIDRs) == 0 {
 		return true, ""
 	}
-	if _, ok := containing(c.CIDRs, addr); ok || slices.Contains(c.Ports, port) {
+	if _, ok := containing(c.CIDRs, addr); ok || contains(c.Ports, port) {
 		return true, ""
 	}
 	return false, "not among the included ports and CIDRs"

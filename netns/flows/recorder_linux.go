@@ -28,7 +28,7 @@ type Recorder struct {
 	mu     sync.Mutex
 	names  []string // the tracked containers, by label index
 	table  table
-	faults []string // events that could not be decoded
+	losses losses
 	closed bool
 }
 
@@ -84,7 +84,7 @@ func exactTimes(path string) error {
 
 // Track says that the sockets made in a cgroup are the named container's. dir is a directory of the cgroup v2
 // hierarchy (see CgroupMount) and must exist; sockets made before the call belong to nobody. A container's next
-// instance has a new cgroup: call it again with the same name. There may be 59 names.
+// instance has a new cgroup: call it again with the same name. There may be 58 names.
 func (r *Recorder) Track(name, dir string) error {
 	if err := r.track(name, dir); err != nil {
 		return fmt.Errorf("track container %s in flow ledger: %w", name, err)
@@ -140,7 +140,7 @@ func (r *Recorder) snapshot(ctx context.Context) (Ledger, error) {
 	if err != nil {
 		return Ledger{}, err
 	}
-	why, atLeast, err := r.agree(ctx)
+	why, before, err := r.agree(ctx)
 	if err != nil {
 		return Ledger{}, err
 	}
@@ -149,39 +149,38 @@ func (r *Recorder) snapshot(ctx context.Context) (Ledger, error) {
 		Flows:    j.flows(r.table.entries),
 		Complete: why == "",
 		Why:      why,
-		Blocked:  r.blocked(atLeast),
+		Blocked:  r.blocked(before),
 	}, nil
 }
 
 // agree reads events until they match the counters, or the time is up; then it says why they do not. It returns
 // the counters of which every event has been read.
-func (r *Recorder) agree(ctx context.Context) (why string, atLeast map[string]uint64, err error) {
+func (r *Recorder) agree(ctx context.Context) (why string, before counts, err error) {
 	deadline := time.NewTimer(settle)
 	defer deadline.Stop()
-	if atLeast, err = r.tagger.counters(); err != nil {
+	if before, err = r.tagger.counters(); err != nil {
 		return "", nil, err
 	}
 	for {
-		overruns, err := r.drain()
-		if err != nil {
+		if err := r.drain(); err != nil {
 			return "", nil, err
 		}
-		if r.table.counted >= confirmed(atLeast) && r.table.taken >= atLeast[counterTaken] {
-			atMost, err := r.tagger.counters()
+		if r.table.counted >= before.confirmed() && r.table.taken >= before[counterTaken] {
+			after, err := r.tagger.counters()
 			if err != nil {
 				return "", nil, err
 			}
-			return r.doubts(overruns, atLeast, atMost), atLeast, nil
+			return r.table.doubts(r.losses, before, after), before, nil
 		}
-		if overruns > 0 {
-			return r.doubts(overruns, atLeast, atLeast), atLeast, nil
+		if r.losses.overruns > 0 {
+			return r.table.doubts(r.losses, before, before), before, nil
 		}
 		select {
 		case <-r.stream.grew:
 		case <-r.stream.done:
-			return r.doubts(overruns, atLeast, atLeast), atLeast, nil
+			return r.table.doubts(r.losses, before, before), before, nil
 		case <-deadline.C:
-			return r.doubts(overruns, atLeast, atLeast), atLeast, nil
+			return r.table.doubts(r.losses, before, before), before, nil
 		case <-ctx.Done():
 			return "", nil, context.Cause(ctx)
 		}
@@ -189,56 +188,35 @@ func (r *Recorder) agree(ctx context.Context) (why string, atLeast map[string]ui
 }
 
 // drain folds what has been read.
-func (r *Recorder) drain() (overruns int, err error) {
+func (r *Recorder) drain() error {
 	raws, overruns, err := r.stream.take()
+	r.losses.overruns = overruns
 	for _, raw := range raws {
 		m, err := parse(raw.data, raw.at)
 		if err != nil {
-			r.faults = append(r.faults, err.Error())
+			r.losses.faults = append(r.losses.faults, err.Error())
 			continue
 		}
 		r.table.apply(m)
 	}
-	return overruns, err
-}
-
-func confirmed(counters map[string]uint64) uint64 {
-	return counters[counterLeft] + counters[counterEntered]
-}
-
-// doubts says in words why the events cannot be all; empty if they are.
-func (r *Recorder) doubts(overruns int, atLeast, atMost map[string]uint64) string {
-	var doubts []string
-	if overruns > 0 {
-		doubts = append(doubts, fmt.Sprintf("the kernel lost conntrack events %d times, its buffer was full", overruns))
-	}
-	if n := len(r.faults); n > 0 {
-		doubts = append(doubts, fmt.Sprintf("%d conntrack events could not be read, the first: %s", n, r.faults[0]))
-	}
-	if n := r.table.counted; n < confirmed(atLeast) || n > confirmed(atMost) {
-		doubts = append(doubts, fmt.Sprintf("the kernel counted %d connections, and %d were reported", confirmed(atLeast), n))
-	}
-	if n := r.table.taken; n < atLeast[counterTaken] || n > atMost[counterTaken] {
-		doubts = append(doubts, fmt.Sprintf("the kernel counted %d connections that were taken, and %d were reported", atLeast[counterTaken], n))
-	}
-	return strings.Join(doubts, "; ")
+	return err
 }
 
 // blocked compares what openers sent with what became an entry.
-func (r *Recorder) blocked(sent map[string]uint64) map[string]uint64 {
-	became := make(map[string]uint64)
+func (r *Recorder) blocked(sent counts) map[string]uint64 {
+	became := make(counts)
 	for _, e := range r.table.entries {
 		switch i := e.labels.container(byOpener); {
 		case e.before || !e.labels.local(byOpener):
 		case i >= 0:
 			became[counterOpened+strconv.Itoa(i)]++
 		default:
-			became[counterOpened+"other"]++
+			became[counterOther]++
 		}
 	}
 	out := make(map[string]uint64)
 	for i, name := range append([]string{""}, r.names...) {
-		counter := counterOpened + "other"
+		counter := counterOther
 		if i > 0 {
 			counter = counterOpened + strconv.Itoa(i-1)
 		}

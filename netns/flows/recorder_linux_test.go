@@ -32,8 +32,8 @@ type site struct {
 func meshPolicy() Policy {
 	return Policy{
 		Proxy:    "proxy",
-		Outbound: Capture{Port: 15001, ExceptPorts: []int{9000}, ExceptCIDRs: []netip.Prefix{netip.MustParsePrefix("198.18.0.20/32")}},
-		Inbound:  Capture{Port: 15006, ExceptPorts: []int{15020}},
+		Outbound: Capture{Port: 15001, ExceptPorts: []PortRange{{9000, 9001}}, ExceptCIDRs: []netip.Prefix{netip.MustParsePrefix("198.18.0.20/32")}},
+		Inbound:  Capture{Port: 15006, ExceptPorts: []PortRange{{15020, 15020}}},
 		UIDs:     []uint32{proxyUID, agentUID},
 	}
 }

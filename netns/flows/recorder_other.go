@@ -4,10 +4,12 @@ package flows
 
 import (
 	"context"
-	"errors"
+	"fmt"
+
+	"github.com/podsim/podsim/netns"
 )
 
-var errLinuxOnly = errors.New("observe flows: only Linux can (run podsim in a Linux machine)")
+var errLinuxOnly = fmt.Errorf("observe flows: %w", netns.ErrNotLinux)
 
 // A Recorder keeps the ledger of one network namespace. It exists on Linux only.
 type Recorder struct{}

@@ -18,14 +18,6 @@ import (
 // tableName is the tagger's table, in the pod's namespace only. It goes with the namespace.
 const tableName = "podsim_flows"
 
-// Names of the tagger's counters.
-const (
-	counterLeft    = "left"    // entries confirmed on the way out, or on the way through lo
-	counterEntered = "entered" // entries confirmed on the way in
-	counterTaken   = "taken"   // entries labelled with a taker
-	counterOpened  = "opened-" // + label index: first packets that a container sent, confirmed or not
-)
-
 // eventMask asks for the events new, related, destroy, reply and label (bits of the kernel's IPCT_ numbers), and
 // leaves out what every step of a TCP connection would add.
 const eventMask = 1<<0 | 1<<1 | 1<<2 | 1<<3 | 1<<10
@@ -73,13 +65,13 @@ func (t *tagger) write(p Policy) error {
 		}
 	}
 	t.table = t.conn.AddTable(&nftables.Table{Name: tableName, Family: nftables.TableFamilyINet})
-	for _, name := range []string{counterLeft, counterEntered, counterTaken, counterOpened + "other"} {
+	for _, name := range []string{counterLeft, counterEntered, counterTaken, counterOther} {
 		t.counter(name)
 	}
 	t.openers = t.conn.AddChain(&nftables.Chain{Name: "openers", Table: t.table})
 	t.takers = t.conn.AddChain(&nftables.Chain{Name: "takers", Table: t.table})
 	t.writeOutput(p)
-	t.writeInput()
+	t.writeInput(p)
 	t.writeLast("left", nftables.ChainHookPostrouting, counterLeft)
 	t.writeLast("entered", nftables.ChainHookInput, counterEntered)
 	if err := t.conn.Flush(); err != nil {
@@ -105,14 +97,20 @@ func (t *tagger) writeOutput(p Policy) {
 		}
 		t.rule(c, isNew(), metaIs(expr.MetaKeyMARK, m.Value&mask, mask), setLabel(label(byOpener, bitMark)))
 	}
+	for _, link := range p.Interfaces {
+		t.rule(c, isNew(), onLink(expr.MetaKeyOIFNAME, link), setLabel(label(byOpener, bitLink)))
+	}
 	t.rule(c, isNew(), verdict(expr.VerdictJump, t.openers.Name))
-	t.rule(c, isNew(), count(counterOpened+"other", unconfirmed()), setLabel(label(byOpener, bitOther)))
+	t.rule(c, isNew(), count(counterOther, unconfirmed()), setLabel(label(byOpener, bitOther)))
 }
 
-func (t *tagger) writeInput() {
+func (t *tagger) writeInput(p Policy) {
 	c := t.base("input", nftables.ChainHookInput, 100)
 	t.rule(c, unconfirmed(), setEventMask())
 	t.writeClosings(c)
+	for _, link := range p.Interfaces {
+		t.rule(c, isNew(), onLink(expr.MetaKeyIIFNAME, link), setLabel(label(byTaker, bitLink)))
+	}
 	t.rule(c, isNew(), noTaker(), []expr.Any{objref(counterTaken)})
 	t.rule(c, isNew(), verdict(expr.VerdictJump, t.takers.Name))
 	t.rule(c, isNew(), setLabel(label(byTaker, bitOther)))
@@ -148,14 +146,14 @@ func (t *tagger) track(index int, first bool, g cgroup) error {
 }
 
 // counters reads all counters by name.
-func (t *tagger) counters() (map[string]uint64, error) {
+func (t *tagger) counters() (counts, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	objects, err := t.conn.GetNamedObjects(t.table)
 	if err != nil {
 		return nil, fmt.Errorf("read counters of nftables table %s: %w", tableName, err)
 	}
-	out := make(map[string]uint64, len(objects))
+	out := make(counts, len(objects))
 	for _, o := range objects {
 		named, ok := o.(*nftables.NamedObj)
 		if !ok {
@@ -239,6 +237,16 @@ func tcpFlag(flag byte) []expr.Any {
 		&expr.Payload{Base: expr.PayloadBaseTransportHeader, Offset: 13, Len: 1, DestRegister: register},
 		&expr.Bitwise{SourceRegister: register, DestRegister: register, Len: 1, Mask: []byte{flag}, Xor: []byte{0}},
 		&expr.Cmp{Op: expr.CmpOpNeq, Register: register, Data: []byte{0}},
+	}
+}
+
+// onLink matches a link by its name.
+func onLink(k expr.MetaKey, name string) []expr.Any {
+	padded := make([]byte, unix.IFNAMSIZ)
+	copy(padded, name)
+	return []expr.Any{
+		&expr.Meta{Key: k, Register: register},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: register, Data: padded},
 	}
 }
 

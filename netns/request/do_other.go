@@ -4,12 +4,13 @@ package request
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
+
+	"github.com/podsim/podsim/netns"
 )
 
-var errLinuxOnly = errors.New("send request: only Linux can (run podsim in a Linux machine)")
+var errLinuxOnly = fmt.Errorf("send request: %w", netns.ErrNotLinux)
 
 // Do is an error outside Linux.
 func Do(context.Context, Place, Request) (Response, error) { return Response{}, errLinuxOnly }

@@ -4,11 +4,13 @@ package world
 
 import (
 	"context"
-	"errors"
+	"fmt"
 	"net/netip"
+
+	"github.com/podsim/podsim/netns"
 )
 
-var errLinuxOnly = errors.New("stand up a world: only Linux can (run podsim in a Linux machine)")
+var errLinuxOnly = fmt.Errorf("stand up a world: %w", netns.ErrNotLinux)
 
 // A World is the running servers. It exists on Linux only.
 type World struct{}
