@@ -137,8 +137,8 @@ func (w flowWant) judgeOf(s scene, f Finding, opener string, r pod.Response) Fin
 	f.Flows = withOnward(own[:1], l)
 	wrong, unclear := w.wrong(own[0])
 	switch {
-	case wrong != "":
-		return f.fail(soon, "%s", wrong)
+	case wrong != "": // a flow that went wrong has gone wrong; another request would only hide it
+		return f.fail(asked, "%s", wrong)
 	case unclear != "":
 		return f.unclear("%s", unclear)
 	}

@@ -167,7 +167,7 @@ func (c *course) slice(v timeline.View, r StepResult) []timeline.Record {
 		}
 		for _, seq := range f.Proof {
 			for n := max(1, seq-around); n <= min(v.Len(), seq+around); n++ {
-				want[n] = true
+				want[n] = want[n] || n == seq || telling(v.At(n))
 			}
 		}
 	}
@@ -178,7 +178,7 @@ func (c *course) slice(v timeline.View, r StepResult) []timeline.Record {
 	}
 	var out []timeline.Record
 	for rec := range v.All() {
-		if want[rec.Seq] && telling(rec) {
+		if want[rec.Seq] {
 			out = append(out, rec)
 		}
 	}
@@ -188,12 +188,13 @@ func (c *course) slice(v timeline.View, r StepResult) []timeline.Record {
 	return out
 }
 
-// telling reports whether a record says something of the pod; marks, and polls' beginnings, do not.
+// telling reports whether a record says something of the pod by itself; marks, and the beginnings of what is only
+// told by its end, do not.
 func telling(r timeline.Record) bool {
 	switch r.Action.Op {
-	case pod.OpMark:
+	case pod.OpMark, pod.OpPrepare:
 		return false
-	case pod.OpRead, pod.OpFlows:
+	case pod.OpRead, pod.OpFlows, pod.OpProbe, pod.OpAwait:
 		return r.Kind != pod.Began
 	}
 	return true
