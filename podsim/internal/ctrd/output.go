@@ -1,0 +1,230 @@
+//go:build linux
+
+package ctrd
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// maxLine is the longest piece of a line that is passed on whole; the kubelet's runtimes cut there too.
+const maxLine = 16 << 10
+
+// drainTimeout bounds the wait for output after a process has ended: a child that it left behind may hold its
+// streams open for ever.
+const drainTimeout = 500 * time.Millisecond
+
+// A Line is one line of a container's output, without its newline, or a piece of a long one.
+type Line struct {
+	Time    time.Time // when it was read
+	Stderr  bool
+	Partial bool   // the line goes on in the next Line of the same stream
+	Text    []byte // valid during the call only
+}
+
+// pipes are the two named pipes through which a process's output comes from its shim.
+//
+// Both ends are opened here before the shim opens its own, and the writing ends are closed again, and the names
+// removed, when it has. So no open blocks, the readers see the end exactly when the shim and its process are done
+// with the pipe, and nothing is left on disk while the process runs.
+type pipes struct {
+	dir    string
+	out    *os.File
+	err    *os.File // nil with a terminal, which has one stream
+	unused []*os.File
+}
+
+func makePipes(dir string, tty bool) (_ *pipes, err error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make output pipes: %w", err)
+	}
+	p := &pipes{dir: dir}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, p.attached(), p.close())
+		}
+	}()
+	if p.out, err = p.open(p.stdout()); err != nil {
+		return nil, err
+	}
+	if !tty {
+		if p.err, err = p.open(p.stderr(tty)); err != nil {
+			return nil, err
+		}
+	}
+	return p, nil
+}
+
+func (p *pipes) stdout() string { return filepath.Join(p.dir, "stdout") }
+
+func (p *pipes) stderr(tty bool) string {
+	if tty {
+		return ""
+	}
+	return filepath.Join(p.dir, "stderr")
+}
+
+// open makes a pipe and opens both its ends. A leftover of the same name is replaced.
+func (p *pipes) open(name string) (*os.File, error) {
+	if err := os.Remove(name); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("make output pipes: %w", err)
+	}
+	if err := unix.Mkfifo(name, 0o600); err != nil {
+		return nil, fmt.Errorf("make output pipe %s: %w", name, err)
+	}
+	r, err := os.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, fmt.Errorf("open output pipe: %w", err)
+	}
+	w, err := os.OpenFile(name, os.O_WRONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open output pipe: %w", err), r.Close())
+	}
+	p.unused = append(p.unused, w)
+	return r, nil
+}
+
+// attached is called when the shim has opened the pipes, or will not.
+func (p *pipes) attached() error {
+	var errs []error
+	for _, w := range p.unused {
+		errs = append(errs, w.Close())
+	}
+	p.unused = nil
+	return errors.Join(append(errs, os.RemoveAll(p.dir))...)
+}
+
+// interrupt makes the readers return, with what they have.
+func (p *pipes) interrupt() {
+	past := time.Unix(1, 0)
+	for _, f := range []*os.File{p.out, p.err} {
+		if f != nil {
+			_ = f.SetReadDeadline(past)
+		}
+	}
+}
+
+func (p *pipes) close() error {
+	var errs []error
+	for _, f := range []*os.File{p.out, p.err} {
+		if f != nil {
+			errs = append(errs, f.Close())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// pump starts a reader for each pipe, which hands on what it reads until the end. done is closed when all have
+// ended.
+func (p *pipes) pump(take func(stderr bool, data []byte)) (done chan struct{}) {
+	var readers sync.WaitGroup
+	for _, f := range []*os.File{p.out, p.err} {
+		if f == nil {
+			continue
+		}
+		readers.Go(func() {
+			buf := make([]byte, 32<<10)
+			for {
+				n, err := f.Read(buf)
+				if n > 0 {
+					take(f == p.err, buf[:n])
+				}
+				if err != nil {
+					return
+				}
+			}
+		})
+	}
+	done = make(chan struct{})
+	go func() {
+		readers.Wait()
+		close(done)
+	}()
+	return done
+}
+
+// await waits for the end of the output, at most for d, and reports whether it came.
+func await(done <-chan struct{}, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-done:
+		return true
+	case <-t.C:
+		return false
+	}
+}
+
+// A splitter cuts a stream into lines.
+type splitter struct {
+	stderr bool
+	rest   []byte
+}
+
+func (s *splitter) write(data []byte, emit func(Line)) {
+	now := time.Now()
+	s.rest = append(s.rest, data...)
+	for {
+		i := bytes.IndexByte(s.rest, '\n')
+		switch {
+		case i >= 0 && i <= maxLine:
+			emit(Line{Time: now, Stderr: s.stderr, Text: s.rest[:i]})
+			s.rest = s.rest[i+1:]
+		case len(s.rest) > maxLine:
+			emit(Line{Time: now, Stderr: s.stderr, Text: s.rest[:maxLine], Partial: true})
+			s.rest = s.rest[maxLine:]
+		default:
+			s.rest = append([]byte(nil), s.rest...)
+			return
+		}
+	}
+}
+
+// flush emits a last line that has no newline.
+func (s *splitter) flush(emit func(Line)) {
+	if len(s.rest) > 0 {
+		emit(Line{Time: time.Now(), Stderr: s.stderr, Text: s.rest})
+		s.rest = nil
+	}
+}
+
+// lines turns the output of pipes into calls of a sink, one at a time.
+type lines struct {
+	mu   sync.Mutex
+	sink func(Line)
+	out  splitter
+	err  splitter
+}
+
+func newLines(sink func(Line)) *lines {
+	return &lines{sink: sink, err: splitter{stderr: true}}
+}
+
+func (l *lines) take(stderr bool, data []byte) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.sink == nil {
+		return
+	}
+	if stderr {
+		l.err.write(data, l.sink)
+	} else {
+		l.out.write(data, l.sink)
+	}
+}
+
+func (l *lines) flush() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.sink != nil {
+		l.out.flush(l.sink)
+		l.err.flush(l.sink)
+	}
+}
