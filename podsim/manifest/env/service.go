@@ -2,7 +2,6 @@ package env
 
 import (
 	"fmt"
-	"net"
 	"strconv"
 	"strings"
 
@@ -51,7 +50,7 @@ func addService(vars map[string]string, s *corev1.Service) {
 	for i, p := range s.Spec.Ports {
 		port := strconv.Itoa(int(p.Port))
 		protocol := strings.ToLower(string(p.Protocol))
-		url := protocol + "://" + net.JoinHostPort(ip, port)
+		url := protocol + "://" + hostPort(ip, port)
 		if i == 0 {
 			vars[name+"_SERVICE_PORT"] = port
 			vars[name+"_PORT"] = url
@@ -65,6 +64,13 @@ func addService(vars map[string]string, s *corev1.Service) {
 		vars[link+"_PORT"] = port
 		vars[link+"_ADDR"] = ip
 	}
+}
+
+func hostPort(ip, port string) string {
+	if strings.Contains(ip, ":") { // IPv6
+		ip = "[" + ip + "]"
+	}
+	return ip + ":" + port
 }
 
 func variableName(s string) string { return strings.ToUpper(strings.ReplaceAll(s, "-", "_")) }
