@@ -4,10 +4,8 @@ package netns
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -20,114 +18,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
-	"github.com/google/nftables/userdata"
 	"github.com/vishvananda/netlink"
 	"pgregory.net/rapid"
 )
-
-// A machine is a network namespace that plays the machine, with one link to an outside of its own.
-type machine struct {
-	netns   string // the machine's
-	outside string // 198.51.100.1/24; the machine is .2 there and has its default route to it
-	state   string
-	dirs    []string // of CNI plugins
-}
-
-func newMachine(t testing.TB) *machine {
-	t.Helper()
-	m := &machine{netns: newNetns(t), outside: newNetns(t), state: filepath.Join(t.TempDir(), "state"), dirs: []string{pluginDir(t)}}
-	out, err := openPin(m.outside)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer closeFD(out)
-	inside(t, m.netns, func() error {
-		attrs := netlink.NewLinkAttrs()
-		attrs.Name, attrs.MTU = "up0", 1400
-		veth := &netlink.Veth{LinkAttrs: attrs, PeerName: "up1", PeerNamespace: netlink.NsFd(out)}
-		if err := netlink.LinkAdd(veth); err != nil {
-			return err
-		}
-		return errors.Join(address("up0", "198.51.100.2/24"), defaultRoute("198.51.100.1"))
-	})
-	inside(t, m.outside, func() error { return address("up1", "198.51.100.1/24") })
-	return m
-}
-
-// pluginDir is where the CNI plugins were built.
-func pluginDir(t testing.TB) string {
-	t.Helper()
-	for _, dir := range []string{os.Getenv("PODSIM_BUNDLE"), "../bin", "/tmp/bundle"} {
-		if dir != "" && pluginIn("bridge", []string{dir}) && pluginIn("host-local", []string{dir}) {
-			return dir
-		}
-	}
-	if os.Getenv("PODSIM_REQUIRE_HOST") == "1" {
-		t.Fatal("PODSIM_REQUIRE_HOST=1, but the CNI plugins are not built (go build -o bin/ tool)")
-	}
-	t.Skip("needs the CNI plugins (go build -o bin/ tool)")
-	return ""
-}
-
-func address(link, cidr string) error {
-	l, err := netlink.LinkByName(link)
-	if err != nil {
-		return err
-	}
-	addr, err := netlink.ParseAddr(cidr)
-	if err != nil {
-		return err
-	}
-	return errors.Join(netlink.AddrAdd(l, addr), netlink.LinkSetUp(l))
-}
-
-func defaultRoute(gw string) error {
-	return netlink.RouteAdd(&netlink.Route{Gw: net.ParseIP(gw)})
-}
-
-// state describes all that a Network changes in a machine and its state directory.
-func (m *machine) describe(t testing.TB) string {
-	t.Helper()
-	var b strings.Builder
-	inside(t, m.netns, func() error {
-		links, err := netlink.LinkList()
-		if err != nil {
-			return err
-		}
-		for _, l := range links {
-			fmt.Fprintf(&b, "link %s %s\n", l.Attrs().Name, l.Type())
-		}
-		conn, err := nftables.New()
-		if err != nil {
-			return err
-		}
-		chains, err := conn.ListChains()
-		if err != nil {
-			return err
-		}
-		for _, c := range chains {
-			fmt.Fprintf(&b, "chain %s %s\n", c.Table.Name, c.Name)
-			rules, err := conn.GetRules(c.Table, c)
-			if err != nil {
-				return err
-			}
-			for _, r := range rules {
-				comment, _ := userdata.GetString(r.UserData, userdata.TypeComment)
-				fmt.Fprintf(&b, "  rule %s\n", comment)
-			}
-		}
-		on, err := readForwarding()
-		fmt.Fprintf(&b, "forwarding %t\n", on)
-		return err
-	})
-	filepath.WalkDir(m.state, func(path string, _ os.DirEntry, err error) error {
-		if err == nil && path != m.state {
-			fmt.Fprintln(&b, "file", strings.TrimPrefix(path, m.state))
-		}
-		return nil
-	})
-	return b.String()
-}
 
 func TestNetworkGivesAPodAWayOutAndLeavesTheMachineAsItWas(t *testing.T) {
 	m := newMachine(t)
@@ -186,28 +79,6 @@ func TestNetworkGivesAPodAWayOutAndLeavesTheMachineAsItWas(t *testing.T) {
 	if diff := cmp.Diff(before, m.describe(t)); diff != "" {
 		t.Errorf("the machine is not as it was (-before +after):\n%s", diff)
 	}
-}
-
-// seenFrom connects from one namespace to a listener in another and returns the source address that the listener saw.
-func seenFrom(t testing.TB, server, address, client string) netip.Addr {
-	t.Helper()
-	l, err := Listen(t.Context(), server, "tcp", address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	d := Dialer{Path: client, Dialer: net.Dialer{Timeout: 5 * time.Second}}
-	c, err := d.DialContext(t.Context(), "tcp", address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	s, err := l.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
-	return s.RemoteAddr().(*net.TCPAddr).AddrPort().Addr().Unmap()
 }
 
 func TestNetworkDetachesWithoutPluginsNetnsOrStateDirectory(t *testing.T) {
@@ -295,6 +166,48 @@ func TestNetworkFortyAttachmentsOneAfterTheOtherLeakNothing(t *testing.T) {
 	slices.Sort(add)
 	slices.Sort(del)
 	t.Logf("median attach %s, detach and leave %s", add[20], del[20])
+	if diff := cmp.Diff(before, m.describe(t)); diff != "" {
+		t.Errorf("the machine is not as it was (-before +after):\n%s", diff)
+	}
+}
+
+func TestNetworkEightAtOnceGetAddressesOfTheirOwnAndReachEachOther(t *testing.T) {
+	m := newMachine(t)
+	before := m.describe(t)
+	n := Network{StateDir: m.state}
+	cni := n.CNI(m.dirs...)
+	pods := make([]string, 8)
+	for i := range pods {
+		pods[i] = newNetns(t)
+	}
+	addrs := make([]netip.Addr, len(pods))
+	attached := make([]Attachment, len(pods))
+	each(t, len(pods), func(i int) error {
+		return Do(m.netns, func() error {
+			id := fmt.Sprintf("pod-%d", i)
+			b, err := n.Join(t.Context(), id)
+			if err != nil {
+				return err
+			}
+			attached[i] = Attachment{Conf: b.Conf, ContainerID: id, IfName: "eth0", NetNS: pods[i]}
+			res, err := cni.Attach(t.Context(), attached[i])
+			if err == nil {
+				addrs[i] = res.IPs[0].Addr()
+			}
+			return err
+		})
+	})
+	for i := range pods {
+		next := (i + 1) % len(pods)
+		if got := seenFrom(t, pods[next], netip.AddrPortFrom(addrs[next], 80).String(), pods[i]); got != addrs[i] {
+			t.Errorf("pod %d saw %s, want the address of pod %d, %s", next, got, i, addrs[i])
+		}
+	}
+	each(t, len(pods), func(i int) error {
+		return Do(m.netns, func() error {
+			return n.Leave(t.Context(), attached[i].ContainerID, func(ctx context.Context) error { return cni.Detach(ctx, attached[i]) })
+		})
+	})
 	if diff := cmp.Diff(before, m.describe(t)); diff != "" {
 		t.Errorf("the machine is not as it was (-before +after):\n%s", diff)
 	}
@@ -461,6 +374,94 @@ func TestNetworkKnowsItsRulesInDockersChainWithoutTheirComments(t *testing.T) {
 	})
 }
 
+func TestNetworkLeavesNothingWhereverJoiningOrLeavingWasCutShort(t *testing.T) {
+	subnet := netip.MustParsePrefix("10.222.0.0/20")
+	record := func(n Network, _ Bridge) error { return n.writeRecord(record{Subnet: subnet, Members: []string{"x"}}) }
+	torn := func(n Network, _ Bridge) error { return os.WriteFile(n.recordFile()+".new", []byte("{"), 0o644) }
+	bare := func(_ Network, b Bridge) error {
+		attrs := netlink.NewLinkAttrs()
+		attrs.Name = b.Name
+		return netlink.LinkAdd(&netlink.Bridge{LinkAttrs: attrs})
+	}
+	whole := func(n Network, b Bridge) error { return n.ensureBridge(b, nil) }
+	uplink := func(_ Network, b Bridge) error { return openUplink(b.Name, subnet) }
+	off := func(Network, Bridge) error { return setForwarding(false) }
+	noBridge := func(_ Network, b Bridge) error { return deleteBridge(&netlink.Handle{}, b.Name) }
+	tests := []struct {
+		name  string
+		steps []func(Network, Bridge) error
+	}{
+		{"nothing was done", nil},
+		{"the record was being written", []func(Network, Bridge) error{record, torn}},
+		{"the record was written", []func(Network, Bridge) error{record}},
+		{"the bridge had no address", []func(Network, Bridge) error{record, bare}},
+		{"the bridge was made", []func(Network, Bridge) error{record, whole}},
+		{"the rules were written and forwarding was not on", []func(Network, Bridge) error{record, whole, uplink, off}},
+		{"all was done", []func(Network, Bridge) error{record, whole, uplink}},
+		{"the bridge was gone and the rules were not", []func(Network, Bridge) error{record, whole, uplink, noBridge}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			m := newMachine(t)
+			if err := os.MkdirAll(m.state, 0o755); err != nil {
+				t.Fatal(err)
+			}
+			before := m.describe(t)
+			n := Network{StateDir: m.state}
+			b := Bridge{Name: n.BridgeName(), Subnet: subnet, Gateway: subnet.Addr().Next(), MTU: 1500}
+			cutShort := func() error {
+				for _, step := range tt.steps {
+					if err := step(n, b); err != nil {
+						return err
+					}
+				}
+				return nil
+			}
+			inside(t, m.netns, func() error { // cleaned up as it is
+				return errors.Join(cutShort(), n.Leave(t.Context(), "x", nil))
+			})
+			if diff := cmp.Diff(before, m.describe(t)); diff != "" {
+				t.Errorf("the machine is not as it was after a leave (-before +after):\n%s", diff)
+			}
+			inside(t, m.netns, func() error { // and with another that joins first
+				if err := cutShort(); err != nil {
+					return err
+				}
+				if _, err := n.Join(t.Context(), "y"); err != nil {
+					return err
+				}
+				if on, err := readForwarding(); err != nil || !on {
+					return fmt.Errorf("y is a member and forwarding is off (%v)", err)
+				}
+				return errors.Join(n.Leave(t.Context(), "x", nil), n.Leave(t.Context(), "y", nil))
+			})
+			if diff := cmp.Diff(before, m.describe(t)); diff != "" {
+				t.Errorf("the machine is not as it was after another member (-before +after):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestLockIsWaitedForAsLongAsTheContextAllows(t *testing.T) {
+	inside(t, newNetns(t), func() error {
+		unlock, err := lockMachine(t.Context())
+		if err != nil {
+			return err
+		}
+		ctx, cancel := context.WithCancelCause(t.Context())
+		cancel(errors.New("the user gave up"))
+		if _, err := lockMachine(ctx); err == nil || err.Error() != "lock the network: the user gave up" {
+			t.Errorf("got error %v, want the context's cause", err)
+		}
+		unlock()
+		if unlock, err = lockMachine(t.Context()); err != nil {
+			return err
+		}
+		unlock()
+		return nil
+	})
+}
+
 func TestNetworkNamesWhatItsSubnetConflictsWith(t *testing.T) {
 	m := newMachine(t)
 	n := Network{StateDir: m.state}
@@ -550,46 +551,6 @@ func TestChosenSubnetOverlapsNoClaim(t *testing.T) {
 			}
 		}
 	})
-}
-
-func TestReadConfSaysWhatIsWrongWithTheFile(t *testing.T) {
-	dir := t.TempDir()
-	plugins := t.TempDir()
-	for _, p := range []string{"bridge", "host-local"} {
-		if err := os.WriteFile(filepath.Join(plugins, p), nil, 0o755); err != nil {
-			t.Fatal(err)
-		}
-	}
-	tests := []struct{ name, conf, want string }{
-		{"a list", `{"cniVersion":"1.0.0","name":"n","plugins":[{"type":"bridge","ipam":{"type":"host-local"}}]}`, ""},
-		{"a single plugin", `{"cniVersion":"0.4.0","name":"n","type":"bridge","ipam":{"type":"host-local"}}`, ""},
-		{"no JSON", "{\n\"name\": \"n\",\n]", "line 3: invalid character"},
-		{"neither plugins nor type", `{"cniVersion":"1.0.0","name":"n"}`, `neither "plugins"`},
-		{"no version", `{"name":"n","plugins":[{"type":"bridge"}]}`, "cniVersion is missing"},
-		{"a version from the future", `{"cniVersion":"9.0.0","name":"n","plugins":[{"type":"bridge"}]}`, "newer than"},
-		{"no name", `{"cniVersion":"1.0.0","plugins":[{"type":"bridge"}]}`, "no name"},
-		{"a plugin that is not there", `{"cniVersion":"1.0.0","name":"n","plugins":[{"type":"calico"}]}`, `CNI plugin "calico" is not in ` + plugins},
-		{"an ipam plugin that is not there", `{"cniVersion":"1.0.0","name":"n","plugins":[{"type":"bridge","ipam":{"type":"dhcp"}}]}`, `CNI plugin "dhcp"`},
-		{"a plugin with a path", `{"cniVersion":"1.0.0","name":"n","plugins":[{"type":"../bridge"}]}`, `CNI plugin "../bridge"`},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			file := filepath.Join(dir, "conf.json")
-			if err := os.WriteFile(file, []byte(tt.conf), 0o644); err != nil {
-				t.Fatal(err)
-			}
-			conf, err := ReadConf(file, plugins)
-			if tt.want == "" {
-				if err != nil || !json.Valid(conf) || !strings.Contains(string(conf), `"plugins"`) {
-					t.Errorf("got %s, %v, want a list", conf, err)
-				}
-				return
-			}
-			if err == nil || !strings.Contains(err.Error(), tt.want) || !strings.Contains(err.Error(), file) {
-				t.Errorf("got error %v, want one with the file and %q", err, tt.want)
-			}
-		})
-	}
 }
 
 func BenchmarkNetworkJoinSecondMember(b *testing.B) {
