@@ -63,7 +63,8 @@ func (c *conduct) run(ctx context.Context, p *process, work func(context.Context
 	go func() { defer close(listened); c.listen(ctx, p, signals) }()
 	defer func() { c.stop(nil); <-listened }()
 
-	if wait(ctx, c.startDelay) {
+	// Work that is not held back always begins, so that even an early TERM ends it by its own rules.
+	if c.startDelay <= 0 || wait(ctx, c.startDelay) {
 		if c.exitAfter > 0 {
 			defer time.AfterFunc(c.exitAfter, c.crash).Stop()
 		}

@@ -56,7 +56,8 @@ type proxy struct {
 	log      *lines
 	up       time.Time
 	draining atomic.Bool
-	open     connections
+	open     connections // that clients made
+	ups      connections // that the proxy made, onward
 	own      ownPorts
 	counts   struct{ outbound, inbound, failed, refused atomic.Int64 }
 }
@@ -88,11 +89,11 @@ func (p *proxy) run(ctx context.Context, proc *process, _ []string) error {
 
 // work serves until ctx ends, and drains if that was by TERM.
 func (p *proxy) work(ctx context.Context) error {
-	life, end := context.WithCancel(context.WithoutCancel(ctx)) // of what goes on while draining
-	defer end()
+	// What goes on while draining, the admin server above all, ends last, and for the reason that ctx did.
+	life, end := context.WithCancelCause(context.WithoutCancel(ctx))
 	var running sync.WaitGroup
 	defer running.Wait()
-	defer end()
+	defer func() { end(context.Cause(ctx)) }()
 
 	listeners, err := p.listen(ctx)
 	if err != nil {
@@ -119,6 +120,7 @@ func (p *proxy) work(ctx context.Context) error {
 		p.finish()
 	}
 	p.open.closeAll()
+	p.ups.closeAll()
 	return nil
 }
 
@@ -213,7 +215,7 @@ func (p *proxy) handle(life context.Context, l leg, down *net.TCPConn) {
 		return
 	}
 	defer p.own.remove(addrPort(up.LocalAddr()).Port())
-	defer p.open.add(up)()
+	defer p.ups.add(up)()
 	p.log.printf("%s %s to %s via %s to %s", l, down.RemoteAddr(), meant, up.LocalAddr(), up.RemoteAddr())
 	splice(down, up)
 }
