@@ -1,19 +1,19 @@
 package manifest
 
 import (
-	"strings"
-
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/util/intstr"
+
+	"github.com/podsim/podsim/podsim/pod"
 )
 
 // Default fills in what an API server fills in, of what podsim acts on. It is idempotent, and keeps what is set.
 //
 // Rules: RP-01, PB-01, PB-02, IM-01, RS-01, VO-05, VO-18, NW-12, CM-07, VL-05.
-func Default(pod *corev1.Pod) {
-	orSet(&pod.Namespace, corev1.NamespaceDefault)
-	spec := &pod.Spec
+func Default(p *corev1.Pod) {
+	orSet(&p.Namespace, corev1.NamespaceDefault)
+	spec := &p.Spec
 	orSet(&spec.RestartPolicy, corev1.RestartPolicyAlways)
 	orSet(&spec.DNSPolicy, corev1.DNSClusterFirst)
 	orSet(&spec.SchedulerName, corev1.DefaultSchedulerName)
@@ -36,22 +36,8 @@ func Default(pod *corev1.Pod) {
 	}
 }
 
-// PullPolicy is the pull policy of an image that names none: Always for the tag latest and for no tag at all,
-// otherwise IfNotPresent (IM-01).
-func PullPolicy(image string) corev1.PullPolicy {
-	if _, digest, ok := strings.Cut(image, "@"); ok && digest != "" {
-		return corev1.PullIfNotPresent
-	}
-	last := image[strings.LastIndexByte(image, '/')+1:] // a colon before it is a registry's port
-	_, tag, _ := strings.Cut(last, ":")
-	if tag == "" || tag == "latest" {
-		return corev1.PullAlways
-	}
-	return corev1.PullIfNotPresent
-}
-
 func defaultContainer(c *corev1.Container, hostNetwork bool) {
-	orSet(&c.ImagePullPolicy, PullPolicy(c.Image))
+	c.ImagePullPolicy = pod.PullPolicy(c.Image, c.ImagePullPolicy)
 	orSet(&c.TerminationMessagePath, corev1.TerminationMessagePathDefault)
 	orSet(&c.TerminationMessagePolicy, corev1.TerminationMessageReadFile)
 	for i := range c.Ports {

@@ -138,14 +138,19 @@ func TestSupportsAreWrittenAndReadBack(t *testing.T) {
 	}
 }
 
-func TestThePullPolicyFollowsTheTag(t *testing.T) { // IM-01
+func TestThePullPolicyIsDefaultedByTheTag(t *testing.T) { // IM-01
 	for image, want := range map[string]corev1.PullPolicy{
 		"app": corev1.PullAlways, "app:latest": corev1.PullAlways, "app:1": corev1.PullIfNotPresent,
 		"localhost:5000/app": corev1.PullAlways, "localhost:5000/app:1": corev1.PullIfNotPresent,
-		"app@sha256:0123": corev1.PullIfNotPresent, "app:latest@sha256:0123": corev1.PullIfNotPresent,
+		"app@sha256:0123": corev1.PullIfNotPresent, "app:latest@sha256:0123": corev1.PullAlways,
 	} {
-		if got := PullPolicy(image); got != want {
+		p := &corev1.Pod{Spec: corev1.PodSpec{Containers: []corev1.Container{{Image: image}, {Image: image, ImagePullPolicy: corev1.PullNever}}}}
+		Default(p)
+		if got := p.Spec.Containers[0].ImagePullPolicy; got != want {
 			t.Errorf("the pull policy of %s is %s, want %s", image, got, want)
+		}
+		if got := p.Spec.Containers[1].ImagePullPolicy; got != corev1.PullNever {
+			t.Errorf("the pull policy Never of %s became %s", image, got)
 		}
 	}
 }
