@@ -1,13 +1,15 @@
 package intercept_test
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
+	diffs "github.com/google/go-cmp/cmp"
 	"github.com/google/nftables"
 	"github.com/podsim/podsim/netns"
 	"github.com/podsim/podsim/netns/intercept"
@@ -35,7 +37,7 @@ func TestT39RulesAreIdempotentReadBackAsAppliedAndLeaveForeignOnesAlone(t *testi
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(applied.String(), back.String()); diff != "" {
+	if diff := diffs.Diff(applied.String(), back.String()); diff != "" {
 		t.Errorf("the kernel's rules differ from those applied (-applied +kernel):\n%s", diff)
 	}
 	for _, c := range counts {
@@ -62,6 +64,48 @@ func TestT39RulesAreIdempotentReadBackAsAppliedAndLeaveForeignOnesAlone(t *testi
 		}
 		return nil
 	})
+}
+
+// silent are rules whose absence no connection can show, and why.
+var silent = map[string]string{
+	"istio-output: loopback":                                       "traffic to 127.0.0.1 is on lo, where the rules before it have let it through",
+	"istio-output: to the pod itself, by the proxy's gid 1337":     "whose uid is not the proxy's as well has returned before, whose is has been redirected before",
+	"istio-output: to the pod itself, not by the proxy's gid 1337": "the same",
+}
+
+func TestT55ARuleThatIsMissingIsNoticedByTheChecks(t *testing.T) {
+	p := newPair(t)
+	p.proxy("15001", "15006")
+	whole := p.apply(intercept.Istio, nil)
+	checks := istioChecks(p)
+	for i, chain := range whole.Tables[0].Chains {
+		for j, rule := range chain.Rules {
+			name := fmt.Sprintf("%s: %s", chain.Name, cmp.Or(rule.Why, rule.Verdict.String()))
+			t.Run(name, func(t *testing.T) {
+				if _, err := intercept.Apply(t.Context(), p.pod, without(whole, i, j)); err != nil {
+					t.Fatal(err)
+				}
+				var noticed []string
+				for _, c := range checks {
+					if got := c.from.ask(t.Context(), c.to); got != c.want {
+						noticed = append(noticed, c.name)
+					}
+				}
+				if why, ok := silent[name]; ok == (len(noticed) > 0) {
+					t.Errorf("without the rule %d checks fail (%q); its absence is known to be silent: %t (%s)", len(noticed), noticed, ok, why)
+				}
+			})
+		}
+	}
+}
+
+// without is a ruleset that lacks one rule of its first table.
+func without(s intercept.Ruleset, chain, rule int) intercept.Ruleset {
+	s.Tables = slices.Clone(s.Tables)
+	s.Tables[0].Chains = slices.Clone(s.Tables[0].Chains)
+	c := &s.Tables[0].Chains[chain]
+	c.Rules = slices.Delete(slices.Clone(c.Rules), rule, rule+1)
+	return s
 }
 
 func TestRulesCountTheConnectionsTheyMeet(t *testing.T) {
@@ -102,7 +146,7 @@ func TestDetectFindsRedirectsWhoeverInstalledThem(t *testing.T) {
 		{Table: "ip6 podsim-linkerd", Chain: "proxy-init-redirect", Kind: "redirect", Port: 4143},
 		{Table: "ip6 podsim-linkerd", Chain: "proxy-init-output", Kind: "redirect", Port: 4140},
 	}
-	if diff := cmp.Diff(want, found.Redirects); diff != "" {
+	if diff := diffs.Diff(want, found.Redirects); diff != "" {
 		t.Errorf("after the linkerd profile (-want +got):\n%s", diff)
 	}
 }

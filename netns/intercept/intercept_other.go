@@ -16,12 +16,16 @@ type Count struct {
 	Packets      uint64
 }
 
+// Apply returns netns.ErrNotLinux.
 func Apply(context.Context, string, Ruleset) (Ruleset, error) { return Ruleset{}, netns.ErrNotLinux }
 
+// Withdraw returns netns.ErrNotLinux.
 func Withdraw(context.Context, string, Ruleset) error { return netns.ErrNotLinux }
 
+// ReadBack returns netns.ErrNotLinux.
 func ReadBack(context.Context, string) (Ruleset, []Count, error) {
 	return Ruleset{}, nil, netns.ErrNotLinux
 }
 
+// Detect returns netns.ErrNotLinux.
 func Detect(context.Context, string) (Found, error) { return Found{}, netns.ErrNotLinux }

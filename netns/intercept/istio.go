@@ -94,9 +94,9 @@ func istioOwner(out *Chain, c Config, f Family, owner Match, who string) {
 	} else {
 		toSelf = append(toSelf, tcp)
 	}
-	out.add(who+" to the pod itself", jump(istioInRedirect), append(toSelf, owner)...)
+	out.add("to the pod itself, by the "+who, jump(istioInRedirect), append(toSelf, owner)...)
 	if !c.capturesLoopback() {
-		out.add("app to the pod itself", pass, onLoop, not(owner))
+		out.add("to the pod itself, not by the "+who, pass, onLoop, not(owner))
 	}
 	out.add(who, pass, owner)
 }

@@ -260,10 +260,15 @@ func TestIstioProfile(t *testing.T) {
 	p := newPair(t)
 	p.proxy("15001", "15006")
 	p.apply(intercept.Istio, nil)
+	p.check(istioChecks(p))
+}
+
+// istioChecks are connections under the istio profile as it is by default.
+func istioChecks(p *pair) []connection {
 	app, world := client{ns: p.pod, uid: 1000, gid: 1000}, client{ns: p.world}
 	root := client{ns: p.pod}
 	byUID, byGID := client{ns: p.pod, uid: 1337}, client{ns: p.pod, uid: 1000, gid: 1337}
-	p.check([]connection{
+	return []connection{
 		{"T01 T02 an app's connection is captured, with its destination", app, "203.0.113.1:80", "outbound 203.0.113.1:80"},
 		{"T01 T02 a port that nobody listens on is captured all the same", app, "203.0.113.1:81", "outbound 203.0.113.1:81"},
 		{"T01 root's connection is captured", root, "203.0.113.2:443", "outbound 203.0.113.2:443"},
@@ -284,6 +289,7 @@ func TestIstioProfile(t *testing.T) {
 		{"T08 T16 the pod's own IPv6 address is direct", app, "[" + pod6 + "]:8080", "app [" + pod6 + "]:8080"},
 		{"T10 the proxy to the pod's own address comes in through the inbound listener", byUID, pod4 + ":8080", "inbound " + pod4 + ":8080"},
 		{"T10 T16 and with IPv6", byUID, "[" + pod6 + "]:8080", "inbound [" + pod6 + "]:8080"},
+		{"T10 T11 the proxy's gid alone does not", byGID, pod4 + ":8080", "app " + pod4 + ":8080"},
 		{"T10 the proxy to the tunnel port is direct", byUID, pod4 + ":15008", "app " + pod4 + ":15008"},
 		{"T10 the proxy to 127.0.0.1 is direct", byUID, "127.0.0.1:8080", "app 127.0.0.1:8080"},
 		{"T10 the proxy from 127.0.0.6 reaches the app", client{ns: p.pod, uid: 1337, from: "127.0.0.6"}, pod4 + ":8080", "app " + pod4 + ":8080"},
@@ -296,7 +302,7 @@ func TestIstioProfile(t *testing.T) {
 		{"T03 T13 inbound 15021 is direct", world, pod4 + ":15021", "app " + pod4 + ":15021"},
 		{"T03 T13 inbound 15090 is direct", world, pod4 + ":15090", "app " + pod4 + ":15090"},
 		{"T03 T13 T16 inbound 15021 is direct with IPv6", world, "[" + pod6 + "]:15021", "app [" + pod6 + "]:15021"},
-	})
+	}
 }
 
 func TestIstioExclusionsAndInclusions(t *testing.T) {
