@@ -14,7 +14,14 @@ type findings struct {
 }
 
 // look finds what is to be done, with nobody working on the pod.
+//
+// Like the kubelet, it first asks whether the pod has finished, and then how far initialisation has come. So when the
+// last main finishes while the last sidecar is down and another one runs, that sidecar is started once more before the
+// pod ends: it gates the mains (SC-17) before anybody asks whether there is one left to start (SC-20).
 func look(p *corev1.Pod, s *Status) findings {
+	if finished(p, s) {
+		return findings{end: true}
+	}
 	f := findings{}
 	if initialized := f.lookAtInit(p, s); f.end || !initialized {
 		return f
@@ -43,6 +50,23 @@ func look(p *corev1.Pod, s *Status) findings {
 		return findings{end: true}
 	}
 	return f
+}
+
+// finished reports whether every main has ended for good and no sidecar runs: the pod's phase is final (PH-04, PH-05).
+func finished(p *corev1.Pod, s *Status) bool {
+	for i := range p.Spec.Containers {
+		spec := &p.Spec.Containers[i]
+		if c := s.seen(spec.Name); c.State != StateExited || restarts(p, spec, c.Exit.Code) {
+			return false
+		}
+	}
+	for i := range p.Spec.InitContainers {
+		spec := &p.Spec.InitContainers[i]
+		if st := s.seen(spec.Name).State; initRole(spec) == RoleSidecar && (st == 0 || st == StateRunning) {
+			return false
+		}
+	}
+	return true
 }
 
 // probeFailed returns why a running container has to be stopped for a probe's sake; zero if it does not.

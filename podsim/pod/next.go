@@ -2,7 +2,6 @@ package pod
 
 import (
 	"fmt"
-	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -131,22 +130,6 @@ func preparable(p *corev1.Pod, c *corev1.Container) bool {
 		}
 	}
 	return true
-}
-
-// PullPolicy is the pull policy in force for an image: policy itself, or if that is empty Always for an image
-// without a tag or with the tag latest, and IfNotPresent for any other (IM-01). A digest counts as a tag of its own.
-func PullPolicy(image string, policy corev1.PullPolicy) corev1.PullPolicy {
-	if policy != "" {
-		return policy
-	}
-	if strings.Contains(image, "@") {
-		return corev1.PullIfNotPresent
-	}
-	last := image[strings.LastIndex(image, "/")+1:]
-	if i := strings.LastIndex(last, ":"); i >= 0 && last[i+1:] != "latest" {
-		return corev1.PullIfNotPresent
-	}
-	return corev1.PullAlways
 }
 
 // work goes on with the sync under way, or begins the next one if there is something to do.

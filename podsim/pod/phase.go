@@ -27,7 +27,7 @@ func (r *report) phase(st *corev1.PodStatus) corev1.PodPhase {
 		return corev1.PodPending
 	case t.running > 0: // PH-03
 		return corev1.PodRunning
-	case t.stopped > 0 && t.stopped != t.finished && !r.s.Ending(): // RP-10
+	case t.stopped > 0 && (t.stopped != t.finished && !r.s.Ending() || r.s.starting()): // RP-10
 		return corev1.PodRunning
 	case t.stopped > 0 && t.stopped == t.succeeded: // PH-04, TM-31
 		return corev1.PodSucceeded
@@ -35,6 +35,11 @@ func (r *report) phase(st *corev1.PodStatus) corev1.PodPhase {
 		return corev1.PodFailed
 	}
 	return corev1.PodPending
+}
+
+// starting reports whether a container may still come to run without a new look at the pod: then nothing is final.
+func (s *Status) starting() bool {
+	return s.sync.active || s.flying(func(a *Action) bool { return a.Op == OpStart }) != nil
 }
 
 func (r *report) tally(st *corev1.PodStatus) (t tally) {
