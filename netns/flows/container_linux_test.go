@@ -35,7 +35,7 @@ func TestMain(m *testing.M) {
 
 // An order is one thing a test asks of a container's process.
 type order struct {
-	Do      string // listen, proxy, dial, hold, say, udp, storm
+	Do      string // listen, transparent, proxy, dial, hold, say, udp, storm
 	Address string
 	Count   int           // storm: connections. proxy: how many it passes on before it gives up.
 	Timeout time.Duration // dial; zero: 5 s
@@ -152,11 +152,13 @@ func carryOut(o order, r *reply, held map[string]net.Conn) error {
 	}
 	switch o.Do {
 	case "listen":
-		return listen(o.Address, func(c net.Conn) { io.Copy(c, c) })
+		return listen(o.Address, nil, func(c net.Conn) { io.Copy(c, c) })
+	case "transparent":
+		return listen(o.Address, transparent, func(c net.Conn) { io.Copy(c, c) })
 	case "proxy":
 		left := atomic.Int64{}
 		left.Store(int64(o.Count))
-		return listen(o.Address, func(c net.Conn) {
+		return listen(o.Address, nil, func(c net.Conn) {
 			if left.Add(-1) >= 0 {
 				passOn(c)
 			}
@@ -203,8 +205,15 @@ func exchange(c net.Conn) (string, error) {
 	return string(b[:n]), err
 }
 
-func listen(address string, serve func(net.Conn)) error {
-	var lc net.ListenConfig
+// transparent lets a socket take what is not for its address.
+func transparent(_, _ string, rc syscall.RawConn) error {
+	var err error
+	err2 := rc.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.SOL_IP, unix.IP_TRANSPARENT, 1) })
+	return errors.Join(err, err2)
+}
+
+func listen(address string, control func(string, string, syscall.RawConn) error, serve func(net.Conn)) error {
+	lc := net.ListenConfig{Control: control}
 	lc.SetMultipathTCP(false)
 	l, err := lc.Listen(context.Background(), "tcp", address)
 	if err != nil {

@@ -10,68 +10,59 @@ import (
 // maxCandidates bounds Flow.Candidates.
 const maxCandidates = 64
 
-// onward links each flow that a container took to the flow that the container opened because of it.
+// onward links each flow that the proxy took to the flow that the proxy opened because of it.
 //
-// The candidates of a flow are what its taker opened while it lived: those with the same destination if there are any, else
-// all. A candidate is the one if it is alone and is nobody else's candidate. A connection to the same destination
-// that was open already may be used again (a pool): it is a candidate, and never certain.
+// The candidates of a flow are what the proxy opened to the same destination while it lived. A candidate is the one if
+// it is alone and is nobody else's candidate. A connection to that destination that was open already may be used again
+// (a pool), and the proxy may have gone elsewhere: such flows are candidates where there are no better ones, and never
+// certain.
 func (j judge) onward(flows []Flow) {
 	all, same := j.openings(flows)
-	type found struct {
-		in     *openings
-		lo, hi int
-		pooled []int
-	}
-	finds := make([]found, len(flows))
-	for i, f := range flows {
-		if f.Taker == "" || f.Taker == World || f.Verdict == Refused || f.Verdict == Dropped {
+	fresh := make([]window, len(flows))
+	for i := range flows {
+		f := &flows[i]
+		if f.Taker != j.policy.Proxy || f.Taker == "" || f.Verdict == Refused || f.Verdict == Dropped {
 			continue
 		}
-		to := target{by: f.Taker, protocol: f.Protocol}
-		toSame := to
-		toSame.address = j.where(f.Destination)
-		if o := same[toSame]; o != nil {
-			if lo, hi := o.during(f); lo < hi {
-				finds[i] = found{in: o, lo: lo, hi: hi}
-			} else if pooled := o.openAt(f.Begin); len(pooled) > 0 {
-				finds[i].pooled = pooled
-			}
+		t := target{protocol: f.Protocol}
+		any := all[t]
+		t.address = j.where(f.Destination)
+		fresh[i] = same[t].during(*f)
+		fresh[i].claim()
+		if len(fresh[i].flows()) > 0 {
+			continue
 		}
-		if o := all[to]; o != nil && finds[i].in == nil && finds[i].pooled == nil {
-			if lo, hi := o.during(f); lo < hi {
-				finds[i] = found{in: o, lo: lo, hi: hi}
-			}
-		}
-		if w := finds[i]; w.in != nil {
-			w.in.claim(w.lo, w.hi)
+		if f.Candidates = same[t].openAt(f.Begin); f.Candidates == nil {
+			f.Candidates = ids(any.during(*f).flows())
 		}
 	}
 	claims := make([]int, len(flows))
-	for _, index := range []map[target]*openings{all, same} {
-		for _, o := range index {
-			o.settle(claims)
-		}
+	for _, o := range same {
+		o.settle(claims)
 	}
-	for i, w := range finds {
-		f := &flows[i]
-		switch {
-		case w.in != nil && w.hi == w.lo+1 && claims[w.in.flows[w.lo].ID-1] == 1:
-			next := w.in.flows[w.lo]
-			f.Onward, f.OnwardTo = next.ID, j.reached(next)
-		case w.in != nil:
-			for _, g := range w.in.flows[w.lo:min(w.hi, w.lo+maxCandidates)] {
-				f.Candidates = append(f.Candidates, g.ID)
-			}
-		default:
-			f.Candidates = w.pooled
+	for i := range flows {
+		switch found := fresh[i].flows(); {
+		case len(found) == 1 && claims[found[0].ID-1] == 1:
+			flows[i].Onward, flows[i].OnwardTo = found[0].ID, j.reached(found[0])
+		case len(found) > 0:
+			flows[i].Candidates = ids(found)
 		}
 	}
 }
 
-// A target is what flows are looked up by: who opened them, and where to. A zero address is anywhere.
+// ids lists at most the first maxCandidates IDs.
+func ids(flows []Flow) []int {
+	var out []int
+	for _, f := range flows[:min(len(flows), maxCandidates)] {
+		out = append(out, f.ID)
+	}
+	return out
+}
+
+// A target is what the proxy's flows are looked up by; a zero address is anywhere.
 type target struct {
-	by, protocol string
-	address      netip.AddrPort
+	protocol string
+	address  netip.AddrPort
 }
 
 // where is a destination, with all of the namespace's own addresses taken for one: what came in from outside
@@ -83,7 +74,7 @@ func (j judge) where(a netip.AddrPort) netip.AddrPort {
 	return a
 }
 
-// openings indexes what containers opened, by opener alone and with the destination.
+// openings indexes what the proxy opened, by protocol alone and with the destination.
 func (j judge) openings(flows []Flow) (all, same map[target]*openings) {
 	all, same = make(map[target]*openings), make(map[target]*openings)
 	add := func(index map[target]*openings, t target, f Flow) {
@@ -93,13 +84,10 @@ func (j judge) openings(flows []Flow) (all, same map[target]*openings) {
 		index[t].flows = append(index[t].flows, f)
 	}
 	for _, f := range flows {
-		if f.Opener == "" || f.Opener == World {
-			continue
+		if f.Opener == j.policy.Proxy && f.Opener != "" {
+			add(all, target{protocol: f.Protocol}, f)
+			add(same, target{f.Protocol, j.where(f.Destination)}, f)
 		}
-		t := target{by: f.Opener, protocol: f.Protocol}
-		add(all, t, f)
-		t.address = j.where(f.Destination)
-		add(same, t, f)
 	}
 	for _, index := range []map[target]*openings{all, same} {
 		for _, o := range index {
@@ -110,28 +98,56 @@ func (j judge) openings(flows []Flow) (all, same map[target]*openings) {
 	return all, same
 }
 
-// openings are flows in the order of their beginning, and how many flows claim each as their continuation.
+// openings are flows in the order of their beginning, and how many flows claim each as their continuation. A nil
+// one has no flows.
 type openings struct {
 	flows []Flow
-	edges []int // where claimed ranges begin (+1) and end (-1)
+	edges []int // where claimed windows begin (+1) and end (-1)
 }
 
-// during returns the range of those that began while f lived, without f itself.
-func (o *openings) during(f Flow) (lo, hi int) {
-	lo = sort.Search(len(o.flows), func(i int) bool { return !o.flows[i].Begin.Before(f.Begin) })
-	hi = len(o.flows)
+// A window is a range of openings; the zero value is empty.
+type window struct {
+	of     *openings
+	lo, hi int
+}
+
+func (w window) flows() []Flow {
+	if w.of == nil {
+		return nil
+	}
+	return w.of.flows[w.lo:w.hi]
+}
+
+// claim notes that a flow has the window's flows as candidates.
+func (w window) claim() {
+	if w.of != nil {
+		w.of.edges[w.lo]++
+		w.of.edges[w.hi]--
+	}
+}
+
+// during returns those that began while f lived, without f itself.
+func (o *openings) during(f Flow) window {
+	if o == nil {
+		return window{}
+	}
+	lo := sort.Search(len(o.flows), func(i int) bool { return !o.flows[i].Begin.Before(f.Begin) })
+	hi := len(o.flows)
 	if !f.End.IsZero() {
 		hi = sort.Search(len(o.flows), func(i int) bool { return o.flows[i].Begin.After(f.End) })
 	}
-	// A flow that its own taker opened (a loop) is the first of the range, as no other began before it.
+	// Only one that its own taker opened (a loop) is in its own window, as the first: none there began before it.
 	for lo < hi && o.flows[lo].ID <= f.ID {
 		lo++
 	}
-	return lo, max(lo, hi)
+	return window{o, lo, max(lo, hi)}
 }
 
 // openAt lists the IDs of those that began before a time and had not ended then, the latest maxCandidates of them.
 func (o *openings) openAt(at time.Time) []int {
+	if o == nil {
+		return nil
+	}
 	var out []int
 	before := sort.Search(len(o.flows), func(i int) bool { return !o.flows[i].Begin.Before(at) })
 	for i := before - 1; i >= 0 && len(out) < maxCandidates; i-- {

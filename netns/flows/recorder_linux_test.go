@@ -1,6 +1,8 @@
 package flows
 
 import (
+	"errors"
+	"net"
 	"net/netip"
 	"path/filepath"
 	"strings"
@@ -10,6 +12,8 @@ import (
 	"github.com/google/nftables"
 	"github.com/google/nftables/binaryutil"
 	"github.com/google/nftables/expr"
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 
 	"github.com/podsim/podsim/netns"
 	"github.com/podsim/podsim/netns/lab"
@@ -206,6 +210,7 @@ func check(t testing.TB, f Flow, w want) {
 func TestEveryFlowHasItsOpenerTakerAndVerdict(t *testing.T) {
 	s := newSite(t, meshPolicy())
 	s.intercept()
+	defer s.tape("mesh")()
 	agent := s.container("agent", agentUID)
 	for _, address := range []string{apiAddr, "198.18.0.20:80", "198.18.0.10:9000", "198.18.0.10:9999"} {
 		serveWorld(t, s.world, address)
@@ -285,6 +290,7 @@ func TestEveryFlowHasItsOpenerTakerAndVerdict(t *testing.T) {
 func TestAProxyThatDoesNotListenRefuses(t *testing.T) {
 	s := newSite(t, meshPolicy())
 	s.intercept()
+	defer s.tape("refused")()
 	serveWorld(t, s.world, apiAddr)
 	if r := s.app.do(t, order{Do: "dial", Address: apiAddr}); r.Class != "refused" {
 		t.Fatalf("dialling behind a proxy that does not listen: %+v; want refused", r)
@@ -305,6 +311,7 @@ func TestAProxyWithoutItsExemptUIDLoops(t *testing.T) {
 	s.app = s.container("app", 1000)
 	s.proxy = s.container("proxy", 0) // T44: not the exempt uid
 	s.intercept()
+	defer s.tape("loop")()
 	const rounds = 4
 	s.proxy.must(t, order{Do: "proxy", Address: "0.0.0.0:15001", Count: rounds})
 	s.app.do(t, order{Do: "dial", Address: apiAddr})
@@ -322,6 +329,7 @@ func TestAProxyWithoutItsExemptUIDLoops(t *testing.T) {
 
 func TestAnUnansweredAttemptIsDropped(t *testing.T) {
 	s := newSite(t, Policy{})
+	defer s.tape("dropped")()
 	lab.Rules(t, s.world, func(c *nftables.Conn) {
 		table := c.AddTable(&nftables.Table{Name: "hole", Family: nftables.TableFamilyIPv4})
 		in := c.AddChain(&nftables.Chain{
@@ -358,6 +366,7 @@ func TestAConnectionOlderThanTheLedgerIsPreRule(t *testing.T) {
 	app := start(t, s.pod, "app", 1000)
 	app.must(t, order{Do: "hold", Address: apiAddr})
 	s.load(meshPolicy())
+	defer s.tape("prerule")()
 	if err := s.recorder.Track("app", app.cgroup); err != nil {
 		t.Fatal(err)
 	}
@@ -526,4 +535,116 @@ func TestASecondLedgerInANamespaceIsAnError(t *testing.T) {
 	if _, err := s.recorder.Snapshot(t.Context()); err == nil {
 		t.Error("a snapshot of a closed ledger is no error")
 	}
+}
+
+func TestEachIdentityExemptsAlone(t *testing.T) {
+	policy := Policy{
+		Proxy: "proxy", Outbound: Capture{Port: 15001}, Inbound: Capture{Port: 15006},
+		GIDs: []uint32{agentUID}, Marks: []Mark{{Value: 0x539, Mask: 0xfff}}, Interfaces: []string{"eth0"},
+	}
+	for _, c := range []struct {
+		name   string
+		change func(*Policy)
+		uid    uint32
+		mark   bool
+		want   string
+	}{
+		{"gid (T11)", func(p *Policy) { p.Marks, p.Interfaces = nil, nil }, agentUID, false, "its gid is excluded"},
+		{"mark (T11)", func(p *Policy) { p.GIDs, p.Interfaces = nil, nil }, 1000, true, "its mark is excluded"},
+		{"interface (T13)", func(p *Policy) { p.GIDs, p.Marks = nil, nil }, 1000, false, "its interface is excluded"},
+		{"none of them", func(p *Policy) { p.Interfaces = nil }, 1000, false, "not taken by proxy"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := wires(t)
+			p := policy
+			c.change(&p)
+			s.load(p)
+			app := s.container("app", c.uid)
+			if c.mark {
+				markAll(t, s.pod, 0xa539)
+			}
+			serveWorld(t, s.world, apiAddr)
+			app.must(t, order{Do: "listen", Address: "0.0.0.0:8080"})
+			r := app.must(t, order{Do: "dial", Address: apiAddr})
+			f := s.flow(s.complete(), "tcp", r.Local, apiAddr)
+			wanted := Exempt
+			if c.want == "not taken by proxy" {
+				wanted = Bypass
+			}
+			if f.Verdict != wanted || f.Reason != c.want {
+				t.Errorf("got %s, want %s (%s)", f, wanted, c.want)
+			}
+			d := netns.Dialer{Path: s.world}
+			conn, err := d.DialContext(t.Context(), "tcp", "10.77.0.2:8080")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			wanted = Bypass // an identity says nothing of what comes in
+			if len(p.Interfaces) > 0 {
+				wanted = Exempt
+			}
+			if f := s.flow(s.complete(), "tcp", conn.LocalAddr().String(), "10.77.0.2:8080"); f.Verdict != wanted {
+				t.Errorf("inbound: got %s, want %s", f, wanted)
+			}
+		})
+	}
+}
+
+// markAll puts a mark on all that leaves a namespace, before the tagger sees it, as SO_MARK would.
+func markAll(t testing.TB, path string, mark uint32) {
+	lab.Rules(t, path, func(c *nftables.Conn) {
+		table := c.AddTable(&nftables.Table{Name: "marks", Family: nftables.TableFamilyIPv4})
+		out := c.AddChain(&nftables.Chain{
+			Name: "out", Table: table, Type: nftables.ChainTypeFilter,
+			Hooknum: nftables.ChainHookOutput, Priority: nftables.ChainPriorityRaw,
+		})
+		c.AddRule(&nftables.Rule{Table: table, Chain: out, Exprs: []expr.Any{
+			&expr.Immediate{Register: 1, Data: native32(mark)},
+			&expr.Meta{Key: expr.MetaKeyMARK, Register: 1, SourceRegister: true},
+		}})
+	})
+}
+
+// Under TPROXY no tuple changes and no DNAT bit is set; only the taker's label shows the capture.
+func TestTPROXYIsSeenByItsTaker(t *testing.T) {
+	s := newSite(t, meshPolicy())
+	lab.Rules(t, s.pod, func(c *nftables.Conn) {
+		table := c.AddTable(&nftables.Table{Name: "mesh", Family: nftables.TableFamilyIPv4})
+		in := c.AddChain(&nftables.Chain{
+			Name: "in", Table: table, Type: nftables.ChainTypeFilter,
+			Hooknum: nftables.ChainHookPrerouting, Priority: nftables.ChainPriorityMangle,
+		})
+		c.AddRule(&nftables.Rule{Table: table, Chain: in, Exprs: append(dport(8080),
+			&expr.Immediate{Register: 1, Data: binaryutil.BigEndian.PutUint16(15006)},
+			&expr.TProxy{Family: byte(nftables.TableFamilyIPv4), TableFamily: byte(nftables.TableFamilyIPv4), RegPort: 1},
+			&expr.Immediate{Register: 1, Data: native32(1337)},
+			&expr.Meta{Key: expr.MetaKeyMARK, Register: 1, SourceRegister: true})})
+	})
+	lab.Do(t, s.pod, func() error {
+		lo, err := netlink.LinkByName("lo")
+		if err != nil {
+			return err
+		}
+		rule := netlink.NewRule()
+		rule.Mark, rule.Table = 1337, 133
+		return errors.Join(netlink.RuleAdd(rule), netlink.RouteAdd(&netlink.Route{
+			LinkIndex: lo.Attrs().Index, Dst: &net.IPNet{IP: net.IPv4zero, Mask: net.CIDRMask(0, 32)},
+			Type: unix.RTN_LOCAL, Scope: netlink.SCOPE_HOST, Table: 133,
+		}))
+	})
+	s.app.must(t, order{Do: "listen", Address: "0.0.0.0:8080"})
+	listener := start(t, s.pod, "tproxy", 0) // a transparent socket needs a capability
+	if err := s.recorder.Track("proxy", listener.cgroup); err != nil {
+		t.Fatal(err)
+	}
+	listener.must(t, order{Do: "transparent", Address: "0.0.0.0:15006"})
+	d := netns.Dialer{Path: s.world}
+	conn, err := d.DialContext(t.Context(), "tcp", "10.77.0.2:8080")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	f := s.flow(s.complete(), "tcp", conn.LocalAddr().String(), "10.77.0.2:8080")
+	check(t, f, want{World, Captured, "proxy", 15006, ""})
 }

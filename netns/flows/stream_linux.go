@@ -47,6 +47,7 @@ type stream struct {
 	arena    []byte
 	overruns int
 	err      error
+	closing  bool
 }
 
 // newStream joins conntrack's events in the namespace at path. The caller closes it.
@@ -104,7 +105,7 @@ func (s *stream) read(rc syscall.RawConn) {
 			}
 		}
 	})
-	if err != nil && !errors.Is(err, os.ErrClosed) {
+	if err != nil {
 		s.fail(err)
 	}
 }
@@ -112,7 +113,7 @@ func (s *stream) read(rc syscall.RawConn) {
 func (s *stream) fail(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.err == nil {
+	if s.err == nil && !s.closing {
 		s.err = fmt.Errorf("read conntrack events: %w", err)
 	}
 }
@@ -150,6 +151,9 @@ func (s *stream) take() ([]raw, int, error) {
 
 // close ends the reading and waits for its end. Once only.
 func (s *stream) close() error {
+	s.mu.Lock()
+	s.closing = true
+	s.mu.Unlock()
 	err := s.conn.Close()
 	<-s.done
 	return err
