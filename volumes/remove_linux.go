@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"golang.org/x/sys/unix"
 )
@@ -14,7 +16,7 @@ import (
 const movedPrefix = ".removed-"
 
 // maxPasses bounds how often a directory is read again because something was added to it meanwhile.
-const maxPasses = 1000
+const maxPasses = 100
 
 // removeTree removes the directory dir and what is in it, and stops at every mount point: dir itself, a directory
 // or a file that something is mounted on is an error and keeps its data. Nothing is not an error. It goes on after an
@@ -53,6 +55,7 @@ func removeTree(ctx context.Context, dir string) error {
 // A remover empties one directory.
 type remover struct {
 	top   *os.File
+	due   []string         // names in top
 	moved int              // how many directories were moved up
 	stuck map[string]error // what cannot be removed, by name in top
 }
@@ -63,27 +66,26 @@ func (r *remover) empty(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		left := 0
-		for _, name := range names {
-			if r.stuck[name] != nil {
-				continue
-			}
+		r.due = slices.DeleteFunc(names, func(name string) bool { return r.stuck[name] != nil })
+		if len(r.due) == 0 {
+			return errors.Join(slices.Collect(maps.Values(r.stuck))...)
+		}
+		for len(r.due) > 0 {
 			if err := context.Cause(ctx); err != nil {
 				return err
 			}
-			left++
+			name := r.due[len(r.due)-1]
+			r.due = r.due[:len(r.due)-1]
 			if err := r.take(name); err != nil {
 				r.stuck[name] = fmt.Errorf("%s: %w", name, err)
 			}
-		}
-		if left == 0 {
-			return errors.Join(values(r.stuck)...)
 		}
 	}
 	return errors.New("something goes on adding to it")
 }
 
-// take removes one entry of top, or moves its directories up. An entry that is not empty yet is for the next pass.
+// take removes one entry of top, and makes its directories entries of top. What is added meanwhile is for the next
+// pass.
 func (r *remover) take(name string) error {
 	top := int(r.top.Fd())
 	dir, err := unlink(top, name)
@@ -124,7 +126,12 @@ func (r *remover) moveUp(from *os.File, name string) error {
 		r.moved++
 		to := fmt.Sprintf("%s%d", movedPrefix, r.moved)
 		err := unix.Renameat2(int(from.Fd()), name, int(r.top.Fd()), to, unix.RENAME_NOREPLACE)
-		if err != unix.EEXIST {
+		switch err {
+		case nil:
+			r.due = append(r.due, to)
+			return nil
+		case unix.EEXIST:
+		default:
 			return asMount(err)
 		}
 	}
@@ -168,12 +175,4 @@ func entries(dir *os.File) ([]string, error) {
 		return nil, err
 	}
 	return dir.Readdirnames(-1)
-}
-
-func values(m map[string]error) []error {
-	errs := make([]error, 0, len(m))
-	for _, err := range m {
-		errs = append(errs, err)
-	}
-	return errs
 }

@@ -117,17 +117,17 @@ func TestAnEmptyDirIsOpenToAllAndKeepsWhatIsInIt(t *testing.T) {
 		"plain": {}, "disk": {EmptyDir: &EmptyDir{}, FSGroup: &gid},
 		"mem": {EmptyDir: &EmptyDir{Memory: true}}, "memgroup": {EmptyDir: &EmptyDir{Memory: true}, FSGroup: &gid},
 	})
-	must(t, s.SetUp(t.Context()))
+	must(t, s.SetUpAll(t.Context()))
 	checkFile(t, s.Dir, "drwx------ 0")
-	checkFile(t, s.Path("plain"), "drwxrwxrwx 0")       // VO-01
-	checkFile(t, s.Path("mem"), "drwxrwxrwx 0")         // VO-02
-	checkFile(t, s.Path("disk"), "dgrwxrwxrwx 4711")    // VO-03
+	checkFile(t, s.Path("plain"), "drwxrwxrwx 0")        // VO-01
+	checkFile(t, s.Path("mem"), "drwxrwxrwx 0")          // VO-02
+	checkFile(t, s.Path("disk"), "dgrwxrwxrwx 4711")     // VO-03
 	checkFile(t, s.Path("memgroup"), "dgrwxrwxrwx 4711") // VO-03
 	for name := range s.Volumes {
 		must(t, os.WriteFile(filepath.Join(s.Path(name), "kept"), []byte(name), 0o600))
 		must(t, os.Chmod(s.Path(name), 0o700)) // as a database does with its directory
 	}
-	must(t, s.SetUp(t.Context()))
+	must(t, s.SetUpAll(t.Context()))
 	for name := range s.Volumes {
 		checkData(t, filepath.Join(s.Path(name), "kept"), name)
 		if info, _ := os.Stat(s.Path(name)); info.Mode().Perm() != 0o700 {
@@ -141,7 +141,7 @@ func TestAnEmptyDirIsOpenToAllAndKeepsWhatIsInIt(t *testing.T) {
 
 func TestAMemoryVolumeHoldsItsSizeAndNoMore(t *testing.T) {
 	s := newSet(t, map[string]Volume{"mem": {EmptyDir: &EmptyDir{Memory: true, SizeLimit: 1 << 20}}})
-	must(t, s.SetUp(t.Context()))
+	must(t, s.SetUpAll(t.Context()))
 	must(t, os.WriteFile(filepath.Join(s.Path("mem"), "fits"), make([]byte, 1<<19), 0o600))
 	err := os.WriteFile(filepath.Join(s.Path("mem"), "too-big"), make([]byte, 1<<20), 0o600)
 	if !errors.Is(err, unix.ENOSPC) {
@@ -189,7 +189,7 @@ func TestHostPathTypes(t *testing.T) {
 						want = ""
 					}
 				}
-				checkError(t, s.SetUp(t.Context()), want)
+				checkError(t, s.SetUpAll(t.Context()), want)
 			})
 		}
 	}
@@ -216,7 +216,7 @@ func TestVolumesCanBeSetUpAtOnce(t *testing.T) {
 	var wg sync.WaitGroup
 	for name := range vols {
 		wg.Go(func() {
-			if err := s.SetUpVolume(t.Context(), name); err != nil {
+			if err := s.SetUp(t.Context(), name); err != nil {
 				t.Error(err)
 			}
 			m := Mount{Volume: name, SubPath: "a", Key: name, Destination: "/d", Propagation: PropagationHostToContainer}
@@ -239,14 +239,14 @@ func TestEveryVolumeIsTriedAndEachFailureNamed(t *testing.T) {
 		"b": {Files: &Files{Files: []File{{Path: "../x"}}}},
 		"c": {},
 	})
-	err := s.SetUp(t.Context())
+	err := s.SetUpAll(t.Context())
 	checkError(t, err, `set up volume "a": hostPath type check failed: /does/not/exist is not a directory`)
 	checkError(t, err, `set up volume "b": file "../x": a file's path must not contain '..'`)
 	checkFile(t, s.Path("c"), "drwxrwxrwx 0")
 
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(errors.New("enough"))
-	checkError(t, s.SetUp(ctx), "enough")
+	checkError(t, s.SetUpAll(ctx), "enough")
 	_, err = s.Bind(ctx, Mount{Volume: "c", Destination: "/d"})
 	checkError(t, err, "enough")
 	checkError(t, s.TearDown(ctx), "enough")
@@ -269,7 +269,7 @@ func BenchmarkSetUp(b *testing.B) {
 	s := Set{Dir: filepath.Join(dir, "vol"), Volumes: map[string]Volume{
 		"a": {}, "b": {}, "c": {EmptyDir: &EmptyDir{Memory: true, SizeLimit: 1 << 20}}, "config": {Files: &config}}}
 	for b.Loop() {
-		must(b, s.SetUp(b.Context()))
+		must(b, s.SetUpAll(b.Context()))
 		b.StopTimer()
 		must(b, s.TearDown(b.Context()))
 		b.StartTimer()
@@ -282,7 +282,7 @@ func BenchmarkTearDown(b *testing.B) {
 		"a": {}, "b": {EmptyDir: &EmptyDir{Memory: true}}, "c": {Files: &Files{Files: []File{{Path: "x/y"}}}}}}
 	for b.Loop() {
 		b.StopTimer()
-		must(b, s.SetUp(b.Context()))
+		must(b, s.SetUpAll(b.Context()))
 		b.StartTimer()
 		must(b, s.TearDown(b.Context()))
 	}

@@ -14,19 +14,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// SetUp makes every volume of the set, and tries each even where another fails; the errors name theirs. It is
-// idempotent, finishes what an earlier call left half-made, and leaves what an emptyDir holds as it is.
-func (s Set) SetUp(ctx context.Context) error {
+// SetUpAll sets up every volume of the set, in the order of their names, and tries each even where another fails; the
+// errors name theirs.
+func (s Set) SetUpAll(ctx context.Context) error {
 	var errs []error
 	for _, name := range slices.Sorted(maps.Keys(s.Volumes)) {
-		errs = append(errs, s.SetUpVolume(ctx, name))
+		errs = append(errs, s.SetUp(ctx, name))
 	}
 	return errors.Join(errs...)
 }
 
-// SetUpVolume makes one volume; or brings a Files volume that is there already up to date with the set (VO-08), in
-// one step for those who read it. A subPath that is mounted goes on showing what it showed.
-func (s Set) SetUpVolume(ctx context.Context, name string) error {
+// SetUp makes one volume. It is idempotent, finishes what an earlier call left half-made, and leaves what an emptyDir
+// holds as it is. A Files volume that is there already is brought up to date with the set (VO-08), in one step for
+// those who read it; a subPath of it that is mounted goes on showing what it showed.
+func (s Set) SetUp(ctx context.Context, name string) error {
 	if err := s.setUp(ctx, name); err != nil {
 		return fmt.Errorf("set up volume %q: %w", name, err)
 	}

@@ -4,11 +4,11 @@ package volumes
 
 import "context"
 
-// SetUp makes every volume of the set.
-func (s Set) SetUp(ctx context.Context) error { return ErrUnsupported }
+// SetUpAll sets up every volume of the set.
+func (s Set) SetUpAll(ctx context.Context) error { return ErrUnsupported }
 
-// SetUpVolume makes or updates one volume.
-func (s Set) SetUpVolume(ctx context.Context, name string) error { return ErrUnsupported }
+// SetUp makes or updates one volume.
+func (s Set) SetUp(ctx context.Context, name string) error { return ErrUnsupported }
 
 // Bind prepares one mount of a volume.
 func (s Set) Bind(ctx context.Context, m Mount) (Binding, error) { return Binding{}, ErrUnsupported }
