@@ -18,7 +18,6 @@ import (
 	"github.com/containerd/containerd/v2/core/containers"
 	"github.com/containerd/containerd/v2/pkg/namespaces"
 	"github.com/containerd/containerd/v2/pkg/shim"
-	"github.com/containerd/errdefs"
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 )
@@ -146,26 +145,26 @@ func (c *Client) remove(ctx context.Context, id, cgroup string) error {
 	return nil
 }
 
-// endTask deletes a task; one that runs is killed first, with all its processes.
+// endTask kills a task's processes, waits for the end and deletes the task. The kill comes first: the deletion of one
+// that was never started would wait ten seconds for the end of its output.
 func (c *Client) endTask(ctx context.Context, id string) error {
 	for pause := time.Millisecond; ; pause = min(2*pause, 100*time.Millisecond) {
-		_, err := c.tasks().Delete(ctx, &tasks.DeleteTaskRequest{ContainerID: id})
-		err = native(err)
-		if ignoreNotFound(err) == nil {
-			return nil
+		_, err := c.tasks().Kill(ctx, &tasks.KillRequest{ContainerID: id, Signal: uint32(unix.SIGKILL), All: true})
+		if err == nil {
+			_, err = c.tasks().Wait(ctx, &tasks.WaitRequest{ContainerID: id})
 		}
-		if ctx.Err() != nil || errors.Is(err, ErrDaemonGone) {
-			return fmt.Errorf("delete its task: %w", err)
-		}
-		// It runs, or its shim is dying; the latter ends with NotFound once containerd has seen to it.
-		_, kerr := c.tasks().Kill(ctx, &tasks.KillRequest{ContainerID: id, Signal: uint32(unix.SIGKILL), All: true})
-		if kerr == nil {
-			_, kerr = c.tasks().Wait(ctx, &tasks.WaitRequest{ContainerID: id})
-		}
-		if kerr != nil && !errdefs.IsNotFound(native(kerr)) {
-			if perr := pauseFor(ctx, pause); perr != nil {
-				return fmt.Errorf("delete its task: %w", errors.Join(err, native(kerr), perr))
+		if err = ignoreNotFound(native(err)); err == nil {
+			_, err = c.tasks().Delete(ctx, &tasks.DeleteTaskRequest{ContainerID: id})
+			if err = ignoreNotFound(native(err)); err == nil {
+				return nil
 			}
+		}
+		if errors.Is(err, ErrDaemonGone) {
+			return fmt.Errorf("end its task: %w", err)
+		}
+		// Its shim is dying, or it has ended meanwhile; NotFound is the answer once containerd has seen to it.
+		if perr := pauseFor(ctx, pause); perr != nil {
+			return fmt.Errorf("end its task: %w", errors.Join(err, perr))
 		}
 	}
 }
