@@ -16,14 +16,15 @@ import (
 // Findings looks at the machine as the network n would find it, with CNI plugins in dirs. It changes nothing, but for
 // a network namespace that it makes and drops. The findings come in the order in which they matter.
 func (n Network) Findings(dirs ...string) []Finding {
+	filters := findFilters()
 	return []Finding{
 		findNamespaces(),
 		findPlugins(dirs),
 		findNftables(),
 		n.findSubnet(),
 		findForwarding(),
-		findFilters(),
-		findBridgeFilter(),
+		filters,
+		findBridgeFilter(filters.OK),
 		findIPv6(),
 	}
 }
@@ -180,13 +181,18 @@ func familyName(f nftables.TableFamily) string {
 	return fmt.Sprintf("family-%d", f)
 }
 
-func findBridgeFilter() Finding {
+// findBridgeFilter looks whether bridged packets pass the machine's filters; that harms where those drop packets.
+func findBridgeFilter(filtersPass bool) Finding {
 	f := Finding{Name: "br_netfilter", OK: true, Detail: "packets between pods do not pass the machine's own filters"}
 	data, err := os.ReadFile("/proc/sys/net/bridge/bridge-nf-call-iptables")
 	if err != nil || strings.TrimSpace(string(data)) == "0" {
 		return f
 	}
-	return f.bad("br_netfilter is on: packets between pods pass the machine's own filters, which may drop them",
+	if filtersPass {
+		f.Detail = "br_netfilter is on: packets between pods pass the machine's own filters, which let them through by default"
+		return f
+	}
+	return f.bad("br_netfilter is on, and a filter drops forwarded packets by default: pods do not reach each other",
 		"sysctl -w net.bridge.bridge-nf-call-iptables=0")
 }
 

@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -205,6 +206,29 @@ func TestDialerAndListenersWorkInTheirNamespaceOnly(t *testing.T) {
 	buf := make([]byte, 16)
 	if n, _, err := p.ReadFrom(buf); err != nil || string(buf[:n]) != "hello" {
 		t.Errorf("got %q, %v", buf[:n], err)
+	}
+}
+
+func TestLeftoversNameMountsByTheirDirectory(t *testing.T) {
+	needRoot(t)
+	runs := t.TempDir()
+	dir := filepath.Join(runs, "web-1")
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	p := PinsIn(dir)
+	if err := p.Create(PinOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { p.Remove() })
+	n := Network{StateDir: filepath.Join(runs, "state")}
+	left, err := n.Leftovers(runs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []Leftover{{"web-1", "mount", p.IPC}, {"web-1", "mount", p.Net}, {"web-1", "mount", p.UTS}}
+	if got := slices.DeleteFunc(left, func(l Leftover) bool { return l.Kind == "link" }); !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
 	}
 }
 

@@ -123,7 +123,7 @@ func (c Config) check() error {
 		}
 	}
 	for _, link := range c.ExcludeInterfaces {
-		reject(link == "" || len(link) > 15 || strings.ContainsAny(link, "/ \"*"), "%q is no link's name", link)
+		reject(!isLinkName(link), "%q is no link's name", link)
 	}
 	reject(c.IncludeInbound.All && len(c.IncludeInbound.List) > 0, "inbound ports are all included and listed at once")
 	reject(c.IncludeOutbound.All && len(c.IncludeOutbound.List) > 0, "outbound addresses are all included and listed at once")
@@ -145,4 +145,10 @@ func (c Config) check() error {
 // capturesLoopback reports whether loopback is among the destinations listed: Istio then redirects it too.
 func (c Config) capturesLoopback() bool {
 	return slices.ContainsFunc(c.IncludeOutbound.List, func(p netip.Prefix) bool { return p.Addr().IsLoopback() })
+}
+
+// isLinkName reports whether the kernel and nft both take a link's name, and neither takes it for a pattern.
+func isLinkName(s string) bool {
+	odd := func(r rune) bool { return r <= ' ' || r > '~' || strings.ContainsRune(`/:"*\`, r) }
+	return s != "" && s != "." && s != ".." && len(s) <= 15 && !strings.ContainsFunc(s, odd)
 }

@@ -325,3 +325,40 @@ func TestIstioPropertiesOverAllConfigs(t *testing.T) {
 		}
 	})
 }
+
+func FuzzAnnotations(f *testing.F) {
+	for _, v := range []string{"80,443", "*", "", "10.0.0.0/8, fd00::/8", "1-65535", "::ffff:1.2.3.4", "eth0,net1", "1337", "REDIRECT", "0", "-", ","} {
+		f.Add(v)
+	}
+	f.Fuzz(func(t *testing.T, value string) {
+		for p, known := range map[Profile]map[string]setter{Istio: istioAnnotations, Linkerd: linkerdAnnotations} {
+			for name := range known {
+				c, err := Annotated(p, map[string]string{name: value})
+				if err != nil {
+					if !strings.Contains(err.Error(), name) {
+						t.Errorf("the error %q does not name %s", err, name)
+					}
+					continue
+				}
+				s, err := Render(c)
+				if err != nil {
+					continue
+				}
+				lines := len(s.Notes)
+				for _, table := range s.Tables {
+					lines += 2
+					for _, chain := range table.Chains {
+						lines += 2 + len(chain.Rules)
+						if chain.Hook != NoHook {
+							lines++
+						}
+					}
+				}
+				text := s.String()
+				if got := strings.Count(text, "\n"); got != lines || strings.Count(text, `"`)%2 != 0 {
+					t.Errorf("%s: %q breaks out of its rule:\n%s", name, value, text)
+				}
+			}
+		}
+	})
+}
