@@ -1,6 +1,9 @@
 package flows
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"math/bits"
+)
 
 // labels are the 128 bits that the tagger hangs on a conntrack entry: [0] about its opening side, [1] about
 // the side that took it.
@@ -42,12 +45,11 @@ func (l labels) local(word int) bool { return l[word]&party != 0 }
 
 // container returns the index of the tracked container on the side, -1 if there is none.
 func (l labels) container(word int) int {
-	for i := range maxContainers {
-		if l.has(word, bitFirstContainer+i) {
-			return i
-		}
+	named := l[word] & (party &^ (1 << bitOther))
+	if named == 0 {
+		return -1
 	}
-	return -1
+	return bits.TrailingZeros64(named) - bitFirstContainer
 }
 
 // bytes is the form of a 16-byte nftables register and of conntrack's attribute: words of the machine's order.

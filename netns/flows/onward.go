@@ -27,13 +27,13 @@ func (j judge) onward(flows []Flow) {
 		t := target{protocol: f.Protocol}
 		any := all[t]
 		t.address = j.where(f.Destination)
-		fresh[i] = same[t].during(*f)
+		fresh[i] = same[t].during(f)
 		fresh[i].claim()
 		if len(fresh[i].flows()) > 0 {
 			continue
 		}
 		if f.Candidates = same[t].openAt(f.Begin); f.Candidates == nil {
-			f.Candidates = ids(any.during(*f).flows())
+			f.Candidates = ids(any.during(f).flows())
 		}
 	}
 	claims := make([]int, len(flows))
@@ -51,7 +51,7 @@ func (j judge) onward(flows []Flow) {
 }
 
 // ids lists at most the first maxCandidates IDs.
-func ids(flows []Flow) []int {
+func ids(flows []*Flow) []int {
 	var out []int
 	for _, f := range flows[:min(len(flows), maxCandidates)] {
 		out = append(out, f.ID)
@@ -77,13 +77,14 @@ func (j judge) where(a netip.AddrPort) netip.AddrPort {
 // openings indexes what the proxy opened, by protocol alone and with the destination.
 func (j judge) openings(flows []Flow) (all, same map[target]*openings) {
 	all, same = make(map[target]*openings), make(map[target]*openings)
-	add := func(index map[target]*openings, t target, f Flow) {
+	add := func(index map[target]*openings, t target, f *Flow) {
 		if index[t] == nil {
 			index[t] = &openings{}
 		}
 		index[t].flows = append(index[t].flows, f)
 	}
-	for _, f := range flows {
+	for i := range flows {
+		f := &flows[i]
 		if f.Opener == j.policy.Proxy && f.Opener != "" {
 			add(all, target{protocol: f.Protocol}, f)
 			add(same, target{f.Protocol, j.where(f.Destination)}, f)
@@ -91,7 +92,7 @@ func (j judge) openings(flows []Flow) (all, same map[target]*openings) {
 	}
 	for _, index := range []map[target]*openings{all, same} {
 		for _, o := range index {
-			slices.SortStableFunc(o.flows, func(a, b Flow) int { return a.Begin.Compare(b.Begin) })
+			slices.SortStableFunc(o.flows, func(a, b *Flow) int { return a.Begin.Compare(b.Begin) })
 			o.edges = make([]int, len(o.flows)+1)
 		}
 	}
@@ -101,7 +102,7 @@ func (j judge) openings(flows []Flow) (all, same map[target]*openings) {
 // openings are flows in the order of their beginning, and how many flows claim each as their continuation. A nil
 // one has no flows.
 type openings struct {
-	flows []Flow
+	flows []*Flow
 	edges []int // where claimed windows begin (+1) and end (-1)
 }
 
@@ -111,7 +112,7 @@ type window struct {
 	lo, hi int
 }
 
-func (w window) flows() []Flow {
+func (w window) flows() []*Flow {
 	if w.of == nil {
 		return nil
 	}
@@ -127,7 +128,7 @@ func (w window) claim() {
 }
 
 // during returns those that began while f lived, without f itself.
-func (o *openings) during(f Flow) window {
+func (o *openings) during(f *Flow) window {
 	if o == nil {
 		return window{}
 	}
@@ -174,7 +175,7 @@ func (o *openings) settle(claims []int) {
 }
 
 // reached names the far end of a flow.
-func (j judge) reached(f Flow) string {
+func (j judge) reached(f *Flow) string {
 	switch {
 	case f.Taker != "" && f.Taker != World:
 		return f.Taker

@@ -219,6 +219,7 @@ func TestEveryFlowHasItsOpenerTakerAndVerdict(t *testing.T) {
 	s.proxy.must(t, order{Do: "proxy", Address: "0.0.0.0:15006", Count: 100})
 	s.app.must(t, order{Do: "listen", Address: "0.0.0.0:8080"})
 	s.app.must(t, order{Do: "listen", Address: "0.0.0.0:15020"})
+	s.app.must(t, order{Do: "listen", Address: "[::]:8086"})
 
 	cases := []struct {
 		name    string
@@ -229,6 +230,7 @@ func TestEveryFlowHasItsOpenerTakerAndVerdict(t *testing.T) {
 		{"what the app opens is captured (T01)", s.app, apiAddr, want{"app", Captured, "proxy", 15001, "api"}},
 		{"loopback is direct (T07)", agent, "127.0.0.1:8080", want{"agent", Direct, "app", 8080, ""}},
 		{"the pod's own address is direct (T08)", s.app, "10.77.0.2:8080", want{"app", Direct, "app", 8080, ""}},
+		{"IPv6 loopback is direct (T16)", agent, "[::1]:8086", want{"agent", Direct, "app", 8086, ""}},
 		{"an excluded port is exempt (T13)", s.app, "198.18.0.10:9000", want{"app", Exempt, World, 0, ""}},
 		{"an excluded CIDR is exempt (T13)", s.app, "198.18.0.20:80", want{"app", Exempt, World, 0, ""}},
 		{"an excluded uid is exempt (T11)", agent, apiAddr, want{"agent", Exempt, World, 0, ""}},
