@@ -227,7 +227,7 @@ func (r *rehearsal) ended(p process) error {
 		case a.Op == OpAwait:
 			exit := p.exit
 			e.Exit = &exit
-		case a.Op == OpHook && r.runsInside(a):
+		case a.Op == OpHook && HookInside(r.p, a):
 			r.pending = slices.DeleteFunc(r.pending, func(b Event) bool { return b.Action.ID == a.ID })
 			e.Failure = &Failure{Reason: "HookFailed", Message: "the container has ended"}
 		default:
@@ -238,17 +238,4 @@ func (r *rehearsal) ended(p process) error {
 		}
 	}
 	return nil
-}
-
-// runsInside reports whether a hook is a command in its container, which ends with it.
-func (r *rehearsal) runsInside(a Action) bool {
-	c := containerOf(r.p, a.Container)
-	if c == nil || c.Lifecycle == nil {
-		return false
-	}
-	h := c.Lifecycle.PostStart
-	if a.Hook == HookPreStop {
-		h = c.Lifecycle.PreStop
-	}
-	return h != nil && h.Exec != nil
 }

@@ -175,18 +175,29 @@ func (l Life) hook(p *corev1.Pod, a Action, e Event) (Event, time.Duration, bool
 
 // sleepOf is how long a sleep hook sleeps, 0 for any other.
 func sleepOf(p *corev1.Pod, a Action) time.Duration {
+	if h := handlerOf(p, a); h != nil && h.Sleep != nil {
+		return wholeSeconds(h.Sleep.Seconds)
+	}
+	return 0
+}
+
+// HookInside reports whether an OpHook runs a command inside its container, so that it ends with it.
+func HookInside(p *corev1.Pod, a Action) bool {
+	h := handlerOf(p, a)
+	return h != nil && h.Exec != nil
+}
+
+// handlerOf returns what an OpHook runs, nil if the pod has no such hook.
+func handlerOf(p *corev1.Pod, a Action) *corev1.LifecycleHandler {
 	c := containerOf(p, a.Container)
-	if c == nil || c.Lifecycle == nil {
-		return 0
+	switch {
+	case c == nil || c.Lifecycle == nil:
+		return nil
+	case a.Hook == HookPreStop:
+		return c.Lifecycle.PreStop
+	default:
+		return c.Lifecycle.PostStart
 	}
-	h := c.Lifecycle.PostStart
-	if a.Hook == HookPreStop {
-		h = c.Lifecycle.PreStop
-	}
-	if h == nil || h.Sleep == nil {
-		return 0
-	}
-	return time.Duration(h.Sleep.Seconds) * time.Second
 }
 
 // Signalled returns when a process that is sent a signal ends, and how; ends is false if it does not mind.
