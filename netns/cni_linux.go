@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/netip"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/containernetworking/cni/libcni"
@@ -46,7 +45,7 @@ func (c CNI) Attach(ctx context.Context, a Attachment) (Result, error) {
 func (c CNI) add(ctx context.Context, list *libcni.NetworkConfigList, a Attachment) (Result, error) {
 	raw, err := c.libcni().AddNetworkList(ctx, list, a.runtimeConf())
 	if err != nil {
-		return Result{}, pluginError(err)
+		return Result{}, err
 	}
 	res, err := readResult(raw, a)
 	if err != nil {
@@ -96,7 +95,7 @@ func (c CNI) del(ctx context.Context, list *libcni.NetworkConfigList, a Attachme
 		a.NetNS = "" // as the specification wants it for a namespace that is gone
 	}
 	if err := c.libcni().DelNetworkList(ctx, list, a.runtimeConf()); err != nil {
-		return pluginError(err)
+		return err
 	}
 	if pinned {
 		return nil
@@ -121,7 +120,7 @@ func (c CNI) open(a Attachment) (*libcni.NetworkConfigList, error) {
 }
 
 func (c CNI) libcni() *libcni.CNIConfig {
-	return libcni.NewCNIConfigWithCacheDir(c.Dirs, c.CacheDir, nil)
+	return libcni.NewCNIConfigWithCacheDir(c.Dirs, c.CacheDir, &pluginRunner{})
 }
 
 // cacheFile is where libcni keeps the attachment's result.
@@ -185,12 +184,4 @@ func readResult(raw types.Result, a Attachment) (Result, error) {
 func isVeth(name string) bool {
 	link, err := netlink.LinkByName(name)
 	return err == nil && link.Type() == "veth"
-}
-
-// pluginError gives a plugin's own words, without CNI's codes.
-func pluginError(err error) error {
-	if e, ok := errors.AsType[*types.Error](err); ok && e.Details != "" && !strings.Contains(e.Msg, e.Details) {
-		return fmt.Errorf("%w: %s", err, e.Details)
-	}
-	return err
 }

@@ -3,13 +3,17 @@
 package netns
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -67,6 +71,63 @@ func TestCNIAttachesByAConfigurationOfTheUsersAndSaysWhyItCannot(t *testing.T) {
 		}
 		return err
 	})
+}
+
+func TestCNIKillsAPluginThatHangsAndWhatItStarted(t *testing.T) {
+	dir := t.TempDir()
+	pid := filepath.Join(dir, "pid")
+	// ADD starts a program that outlives it and holds its output; DEL is well-behaved.
+	script := "#!/bin/sh\ncat >/dev/null\n[ $CNI_COMMAND = DEL ] && exit 0\nsleep 1000 & echo $! >" + pid + ".new; mv " + pid + ".new " + pid + "; wait\n"
+	if err := os.WriteFile(filepath.Join(dir, "hangs"), []byte(script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	a := Attachment{Conf: []byte(`{"cniVersion":"1.0.0","name":"n","plugins":[{"type":"hangs"}]}`), ContainerID: "x", IfName: "eth0", NetNS: newNetns(t)}
+	ctx, cancel := context.WithCancelCause(t.Context())
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		eventually(t, "the plugin has started", func() bool { return exists(pid) })
+		cancel(errors.New("the user gave up"))
+	})
+	_, err := (CNI{Dirs: []string{dir}, CacheDir: dir}).Attach(ctx, a)
+	wg.Wait()
+	if err == nil || !strings.Contains(err.Error(), "CNI plugin hangs did not end in time: the user gave up") {
+		t.Errorf("got error %v, want one with the plugin and the cause", err)
+	}
+	data, err := os.ReadFile(pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	child, err := strconv.Atoi(strings.TrimSpace(string(data)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "what the plugin started is gone", func() bool {
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", child))
+		return err != nil || strings.Contains(string(stat), ") Z ")
+	})
+}
+
+func TestCNIFailuresCarryThePluginsOwnWords(t *testing.T) {
+	tests := []struct{ name, script, want string }{
+		{"an error as the specification has it", `echo '{"code":7,"msg":"no such luck","details":"try again"}'; exit 1`, "no such luck; try again"},
+		{"words on stderr", "echo it is broken >&2; exit 3", "exit status 3: it is broken"},
+		{"silence", "exit 2", "exit status 2, without an error message"},
+		{"an answer that is none", "echo hello", "invalid character 'h'"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			dir := t.TempDir()
+			script := "#!/bin/sh\ncat >/dev/null\n[ $CNI_COMMAND = DEL ] && exit 0\n" + tt.script + "\n"
+			if err := os.WriteFile(filepath.Join(dir, "odd"), []byte(script), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			a := Attachment{Conf: []byte(`{"cniVersion":"1.0.0","name":"n","plugins":[{"type":"odd"}]}`), ContainerID: "x", IfName: "eth0", NetNS: newNetns(t)}
+			_, err := (CNI{Dirs: []string{dir}, CacheDir: dir}).Attach(t.Context(), a)
+			if err == nil || !strings.Contains(err.Error(), tt.want) || !strings.Contains(err.Error(), "attach x to network n") {
+				t.Errorf("got error %v, want one with %q", err, tt.want)
+			}
+		})
+	}
 }
 
 // attachOther attaches another namespace by the same configuration.

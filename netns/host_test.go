@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/google/nftables/expr"
 	"go.uber.org/goleak"
@@ -47,6 +48,19 @@ func inside(t testing.TB, path string, f func() error) {
 	t.Helper()
 	if err := Do(path, f); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// eventually polls until something is so, and fails the test if it is not within ten seconds.
+func eventually(t testing.TB, what string, so func() bool) {
+	t.Helper()
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(10 * time.Second); !so(); <-tick.C {
+		if time.Now().After(deadline) {
+			t.Errorf("after ten seconds it is still not so: %s", what)
+			return
+		}
 	}
 }
 
