@@ -1,0 +1,55 @@
+# podsim: `make demo` shows it, `make test` tests it as CI does. `make help` lists the rest.
+
+GO      ?= go
+SUDO    := $(if $(filter 0,$(shell id -u)),,sudo)
+BIN     := bin
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+# The bundled containerd carries what podsim uses and no more: it boots faster and is smaller.
+BUNDLE_TAGS := no_cri,no_btrfs,no_zfs,no_devmapper,no_aufs
+
+export CGO_CFLAGS ?= -O2
+
+.PHONY: help build bundle demo test vet lint unit race real crash bench clean
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+build: bundle ## podsim, sidekick and the bundle, in bin/
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/ ./cmd/...
+
+bundle: ## containerd, its shim, runc and the CNI plugins, from go.mod's tool lines
+	$(GO) build -trimpath -tags $(BUNDLE_TAGS) -ldflags '-s -w' -o $(BIN)/ tool
+
+demo: build ## run the example scenarios and show what happens
+	$(SUDO) $(BIN)/podsim test scenarios/examples
+
+test: build vet lint unit race real crash ## everything that CI runs
+
+vet:
+	$(GO) vet ./...
+	GOOS=darwin $(GO) build -o /dev/null ./...
+	GOOS=windows $(GO) build -o /dev/null ./cmd/podsim
+
+lint: ## the linter, built from scripts/lint at its pinned version
+	cd scripts/lint && $(GO) tool golangci-lint run --config ../../.golangci.yml ../../...
+
+# The pure packages: no root, no machine. -short leaves out what needs the host.
+PURE := ./podsim ./podsim/pod/... ./podsim/timeline/... ./podsim/manifest/... ./scenarios/...
+unit: ## tests of the pure packages
+	$(GO) test $(PURE)
+
+race: ## the concurrent packages, under the race detector
+	$(GO) test -race ./podsim ./podsim/pod/podtest ./podsim/probe ./netns/world
+
+real: build ## tests against real containerd, containers and packets; root; a missing prerequisite fails
+	PODSIM_REQUIRE_HOST=1 PODSIM_BUNDLE=$(CURDIR)/$(BIN) $(GO) test $(if $(SUDO),-exec "$(SUDO) -E") -count=1 -timeout 20m ./...
+
+crash: build ## kill podsim before and after every action, and look for leaks
+	$(SUDO) scripts/crash.sh
+
+bench: build ## start and stop of a pod as ratios to raw runc
+	$(SUDO) $(shell command -v $(GO)) run ./scripts/bench
+
+clean:
+	rm -rf $(BIN)

@@ -1,0 +1,72 @@
+package main
+
+import (
+	"fmt"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/podsim/podsim/podsim/host"
+)
+
+func newImage(g *globals) *cobra.Command {
+	image := &cobra.Command{
+		Use:   "image",
+		Short: "Work with the images in podsim's containerd",
+		Args:  usage(cobra.NoArgs),
+		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	image.AddCommand(newImageLoad(g), newImageLs(g))
+	return image
+}
+
+func newImageLoad(g *globals) *cobra.Command {
+	return &cobra.Command{
+		Use:   "load FILE...",
+		Short: "Load images from archives, as docker save and OCI tools write them",
+		Args:  usage(cobra.MinimumNArgs(1)),
+		RunE: func(cmd *cobra.Command, files []string) error {
+			store, err := host.OpenImages(cmd.Context(), g.config())
+			if err != nil {
+				return hostError(err)
+			}
+			defer store.Close() //nolint:errcheck // what it was opened for is done
+			for _, file := range files {
+				refs, err := store.Load(cmd.Context(), file)
+				if err != nil {
+					return &exit{exitUsage, err}
+				}
+				for _, ref := range refs {
+					fmt.Fprintf(cmd.OutOrStdout(), "loaded %s\n", ref)
+				}
+			}
+			return nil
+		},
+	}
+}
+
+func newImageLs(g *globals) *cobra.Command {
+	return &cobra.Command{
+		Use:   "ls",
+		Short: "List the images",
+		Args:  usage(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			store, err := host.OpenImages(cmd.Context(), g.config())
+			if err != nil {
+				return hostError(err)
+			}
+			defer store.Close() //nolint:errcheck // what it was opened for is done
+			images, err := store.List(cmd.Context())
+			if err != nil {
+				return hostError(err)
+			}
+			out := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 3, ' ', 0)
+			fmt.Fprintln(out, "IMAGE\tID\tSIZE\tAGE")
+			for _, i := range images {
+				fmt.Fprintf(out, "%s\t%.19s\t%.1f MB\t%s\n", i.Ref, i.ID, float64(i.Size)/1e6, time.Since(i.Created).Round(time.Second))
+			}
+			return out.Flush()
+		},
+	}
+}

@@ -1,0 +1,282 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/podsim/podsim/podsim/internal/ctrd"
+	"github.com/podsim/podsim/podsim/internal/rundir"
+	"github.com/podsim/podsim/podsim/pod"
+)
+
+// Reasons of a failure that no package below gives (PH-14).
+const (
+	reasonConfig   = "CreateContainerConfigError"
+	reasonCreate   = "CreateContainerError"
+	reasonRun      = "RunContainerError"
+	reasonPrepare  = "NotPrepared" // only a hint was not followed
+	reasonSandbox  = "FailedCreatePodSandBox"
+	reasonMount    = "FailedMount"
+	reasonExec     = "ExecError"
+	reasonTimeout  = "Timeout"
+	reasonNotFound = "NotFound"
+)
+
+// lastLines is how many of its last log lines an exit carries.
+const lastLines = 10
+
+// A container is what the host holds of one container of a pod: its newest instance.
+type container struct {
+	pod  *podHost
+	spec *corev1.Container
+
+	mu       sync.Mutex // held while an instance is made or removed
+	instance int        // of made
+	made     *ctrd.Container
+	// refused is what the runtime said when it was to create the instance. A kubelet hears of it at the start.
+	refused *ctrd.RuntimeError
+	log     *rundir.Log
+	user    ctrd.User
+
+	lines sync.Mutex
+	last  []string // the instance's last log lines
+}
+
+// A configError is one of the container's configuration: CreateContainerConfigError (CM-05, NS-04).
+type configError struct{ err error }
+
+func (e *configError) Error() string { return e.err.Error() }
+func (e *configError) Unwrap() error { return e.err }
+
+// prepare creates an instance ahead of its turn, if its image is here and its pod gets ready. What fails now is tried
+// again at its turn, so that every failure of it is only a note.
+func (c *container) prepare(ctx context.Context, instance int) (pod.Event, error) {
+	img, err := c.pod.host.runtime.Image(ctx, c.spec.Image)
+	if err == nil {
+		err = c.make(ctx, instance, img)
+	}
+	if err != nil {
+		return failed(reasonPrepare, err), nil
+	}
+	return pod.Event{}, nil
+}
+
+// pull makes the image present (IM-01..03).
+func (c *container) pull(ctx context.Context) (pod.Event, error) {
+	img, pulled, err := c.pod.host.runtime.Ensure(ctx, c.spec.Image, ctrd.Policy(c.spec.ImagePullPolicy), c.pod.host.pulls())
+	if e, ok := errors.AsType[*ctrd.ImageError](err); ok {
+		return failed(e.Reason, fmt.Errorf("Failed to pull image %q: %w", c.spec.Image, e)), nil //nolint:staticcheck // the kubelet's words
+	}
+	if err != nil {
+		return pod.Event{}, err
+	}
+	return pod.Event{Image: &pod.Image{ID: img.ID, Ref: img.Ref, Present: !pulled, StopSignal: img.StopSignal}}, nil
+}
+
+// create makes the instance, unless it was made ahead of its turn.
+func (c *container) create(ctx context.Context, instance int) (pod.Event, error) {
+	img, err := c.pod.host.runtime.Image(ctx, c.spec.Image)
+	if err == nil {
+		err = c.make(ctx, instance, img)
+	}
+	switch {
+	case err == nil:
+		return pod.Event{Instance: &pod.Instance{ContainerID: containerID(c.pod.id, c.spec.Name, instance)}}, nil
+	case isA[*configError](err):
+		return failed(reasonConfig, err), nil
+	case isA[*ctrd.ImageError](err), isA[*ctrd.RuntimeError](err):
+		return failed(reasonCreate, err), nil
+	}
+	return pod.Event{}, err
+}
+
+func isA[E error](err error) bool {
+	_, ok := errors.AsType[E](err)
+	return ok
+}
+
+// make creates an instance in the runtime. An instance that was made already is left as it is.
+func (c *container) make(ctx context.Context, instance int, img ctrd.Image) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if (c.made != nil || c.refused != nil) && c.instance == instance {
+		return nil
+	}
+	if err := c.drop(ctx); err != nil {
+		return err
+	}
+	at, err := c.pod.placeOf(ctx, c.spec, img, instance)
+	if err != nil {
+		return err
+	}
+	spec, err := containerSpec(c.pod.spec, c.spec, at)
+	if err != nil {
+		return err
+	}
+	if c.log, err = rundir.CreateLog(c.pod.host.dir.LogPath(c.pod.spec.Name, c.spec.Name, instance)); err != nil {
+		return err
+	}
+	c.instance, c.last, c.user = instance, nil, at.user
+	c.made, err = c.pod.host.runtime.Create(ctx, ctrd.ContainerConfig{
+		ID:  containerID(c.pod.id, c.spec.Name, instance),
+		Run: c.pod.host.id, Pod: c.pod.id, Name: c.spec.Name,
+		Image: img, Spec: spec,
+		Output: c.output(instance),
+	})
+	if e, ok := errors.AsType[*ctrd.RuntimeError](err); ok {
+		c.refused = e
+		return nil
+	}
+	if err != nil {
+		return errors.Join(err, c.log.Close())
+	}
+	for _, n := range c.made.Notes() {
+		c.pod.host.warn(c.pod.spec.Name, n)
+	}
+	return nil
+}
+
+// output passes a container's lines to its log and to whoever listens.
+func (c *container) output(instance int) func(ctrd.Line) {
+	log, name := c.log, c.pod.spec.Name
+	return func(l ctrd.Line) {
+		line := rundir.Line{Time: l.Time, Stream: rundir.Stdout, Partial: l.Partial, Text: string(l.Text)}
+		if l.Stderr {
+			line.Stream = rundir.Stderr
+		}
+		log.Write(line)
+		c.lines.Lock()
+		if c.last = append(c.last, line.Text); len(c.last) > lastLines {
+			c.last = c.last[1:]
+		}
+		c.lines.Unlock()
+		c.pod.host.logged(LogLine{Pod: name, Container: c.spec.Name, Instance: instance, Time: l.Time, Stderr: l.Stderr, Text: line.Text})
+	}
+}
+
+func (c *container) start(ctx context.Context) (pod.Event, error) {
+	made, refused := c.get()
+	if refused != nil {
+		return failed(reasonRun, refused), nil
+	}
+	if made == nil {
+		return pod.Event{}, fmt.Errorf("start container %s: it was not created", c.spec.Name)
+	}
+	if err := c.pod.track(ctx, c.spec.Name); err != nil {
+		return pod.Event{}, err
+	}
+	err := made.Start(ctx)
+	if isA[*ctrd.RuntimeError](err) {
+		return failed(reasonRun, err), nil
+	}
+	if err != nil {
+		return pod.Event{}, err
+	}
+	return pod.Event{Instance: &pod.Instance{ContainerID: made.ID(), PID: made.PID()}}, nil
+}
+
+func (c *container) get() (*ctrd.Container, *ctrd.RuntimeError) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.made, c.refused
+}
+
+// running is the instance to run something in.
+func (c *container) running() (*ctrd.Container, error) {
+	made, _ := c.get()
+	if made == nil {
+		return nil, fmt.Errorf("container %s does not run", c.spec.Name)
+	}
+	if ended(made) {
+		return nil, fmt.Errorf("container %s has ended", c.spec.Name)
+	}
+	return made, nil
+}
+
+func ended(made *ctrd.Container) bool {
+	select {
+	case <-made.Exited():
+		return true
+	default:
+		return false
+	}
+}
+
+// newest is the number of the newest instance.
+func (c *container) newest() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.instance
+}
+
+// identity is who the newest instance runs as.
+func (c *container) identity() (uid, gid int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return int(c.user.UID), int(c.user.GID)
+}
+
+// await returns when the instance's main process has ended, with all its output read.
+func (c *container) await(ctx context.Context) (pod.Event, error) {
+	made, _ := c.get()
+	if made == nil {
+		return pod.Event{}, fmt.Errorf("await container %s: it was not created", c.spec.Name)
+	}
+	x, err := made.Wait(ctx)
+	if err != nil {
+		return pod.Event{}, err
+	}
+	exit := &pod.Exit{Code: x.Code, OOMKilled: x.OOMKilled}
+	if x.Code > 128 && x.Code < 128+65 {
+		exit.Signal = x.Code - 128
+	}
+	c.lines.Lock()
+	exit.LastLog = append(exit.LastLog, c.last...)
+	c.lines.Unlock()
+	if x.Lost {
+		exit.Message = "the container's shim died, and the container with it"
+	} else if exit.Message, err = c.terminationMessage(x.Code); err != nil {
+		return pod.Event{}, err
+	}
+	if err := c.pod.rulesMayHaveCome(ctx, c.spec); err != nil {
+		return pod.Event{}, err
+	}
+	return pod.Event{Time: x.Time, Exit: exit}, nil
+}
+
+func (c *container) signal(ctx context.Context, name string) (pod.Event, error) {
+	made, _ := c.get()
+	if made == nil {
+		return pod.Event{}, nil
+	}
+	return pod.Event{}, made.Signal(ctx, name)
+}
+
+func (c *container) remove(ctx context.Context) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.drop(ctx)
+}
+
+// drop removes the instance that was made, if any; its log stays. The caller holds mu.
+func (c *container) drop(ctx context.Context) error {
+	c.refused = nil
+	if c.made == nil {
+		return nil
+	}
+	if err := c.made.Delete(ctx); err != nil {
+		return err
+	}
+	c.made = nil
+	return c.log.Close()
+}
+
+// failed is an answer that says the action did not do what it was for.
+func failed(reason string, err error) pod.Event {
+	return pod.Event{Failure: &pod.Failure{Reason: reason, Message: strings.TrimSpace(err.Error())}}
+}

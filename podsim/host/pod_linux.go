@@ -1,0 +1,202 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/podsim/podsim/netns"
+	"github.com/podsim/podsim/netns/intercept"
+	"github.com/podsim/podsim/podsim/pod"
+	"github.com/podsim/podsim/podsim/probe"
+)
+
+// A podHost is what the host holds of one pod.
+type podHost struct {
+	host       *Host
+	spec       *corev1.Pod
+	id         string
+	pins       netns.Pins
+	containers map[string]*container
+	prober     *probe.Prober
+
+	volumes, namespaces, attached, ready *stage
+
+	mu  sync.Mutex
+	net pod.Network // once attached is made
+
+	ledger ledger
+	down   bool // torn down, with nothing left
+}
+
+func newPodHost(h *Host, p *corev1.Pod, i int) *podHost {
+	ph := &podHost{
+		host: h, spec: p, id: podID(h.id, i), containers: make(map[string]*container),
+		volumes: newStage(), namespaces: newStage(), attached: newStage(), ready: newStage(),
+	}
+	ph.pins = netns.PinsIn(h.cfg.Site.pod(ph.id))
+	ph.prober = h.prober(ph.pins.Net)
+	for _, list := range [][]corev1.Container{p.Spec.InitContainers, p.Spec.Containers} {
+		for j := range list {
+			ph.containers[list[j].Name] = &container{pod: ph, spec: &list[j]}
+		}
+	}
+	return ph
+}
+
+// setUp makes the pod's volumes and network, side by side: nobody can tell (ST-03). What an earlier attempt has made
+// stays made.
+func (p *podHost) setUp(ctx context.Context) (pod.Event, error) {
+	err := os.MkdirAll(p.host.cfg.Site.pod(p.id), 0o711)
+	if err != nil {
+		return pod.Event{}, fmt.Errorf("make the pod's directory: %w", err)
+	}
+	var volumesErr, networkErr error
+	var both sync.WaitGroup
+	both.Go(func() { volumesErr = p.volumes.do(func() error { return p.makeVolumes(ctx) }) })
+	both.Go(func() { networkErr = p.setUpNetwork(ctx) })
+	both.Wait()
+	switch {
+	case ctx.Err() != nil:
+		return pod.Event{}, context.Cause(ctx)
+	case volumesErr != nil:
+		return failed(reasonMount, volumesErr), nil
+	case networkErr != nil:
+		return failed(reasonSandbox, networkErr), nil
+	}
+	if err := p.ready.do(func() error { return p.makeReady(ctx) }); err != nil {
+		return failed(reasonSandbox, err), nil
+	}
+	n := p.network()
+	return pod.Event{Network: &n}, nil
+}
+
+func (p *podHost) setUpNetwork(ctx context.Context) error {
+	if err := p.namespaces.do(p.makeNamespaces); err != nil {
+		return err
+	}
+	return p.attached.do(func() error { return p.attach(ctx) })
+}
+
+// attach connects the pod to its network and, where there is one, to the run's world.
+func (p *podHost) attach(ctx context.Context) error {
+	if p.host.network.none {
+		p.setNetwork(pod.Network{PodIPs: []string{loopback}, HostIP: loopback})
+		return nil
+	}
+	var both errgroup.Group
+	var result netns.Result
+	both.Go(func() (err error) {
+		result, err = p.host.network.cni.Attach(ctx, p.host.attachment(p.id))
+		return err
+	})
+	if p.host.world != nil {
+		both.Go(func() error { return p.host.world.open(ctx) })
+	}
+	if err := both.Wait(); err != nil {
+		return err
+	}
+	if len(result.IPs) == 0 {
+		return errors.New("attach to the network: its plugin gave the pod no address")
+	}
+	if p.host.world != nil {
+		if err := p.host.world.lead(p.pins.Net, result); err != nil {
+			return err
+		}
+	}
+	n := pod.Network{PodIPs: addresses(result)}
+	if result.Gateway.IsValid() {
+		n.HostIP = result.Gateway.String()
+	}
+	p.setNetwork(n)
+	return nil
+}
+
+// makeReady is what is done last, before the first container may start: the files that name the pod's address, the
+// interception rules and, with or right after them, never before, the flow ledger (a connection that conntrack knows
+// survives the rules' arrival and goes round the proxy).
+func (p *podHost) makeReady(ctx context.Context) error {
+	if err := p.writeFiles(); err != nil {
+		return err
+	}
+	in := p.host.cfg.Intercept
+	if in == nil || in.Rules == nil {
+		return nil
+	}
+	rules, err := intercept.Render(*in.Rules)
+	if err != nil {
+		return err
+	}
+	if rules, err = intercept.Apply(ctx, p.pins.Net, rules); err != nil {
+		return err
+	}
+	p.host.note(ctx, pod.Event{Action: pod.Action{Pod: p.spec.Name}, Note: pod.NoteRules, Detail: "profile " + in.Rules.Profile.String()})
+	for _, n := range rules.Notes {
+		p.host.warn(p.spec.Name, n)
+	}
+	return p.loadLedger(ctx, "with the rules")
+}
+
+// rulesMayHaveCome looks, after an init container has ended, for interception rules that it installed. The first time
+// they are there the ledger is loaded, before the next container starts.
+func (p *podHost) rulesMayHaveCome(ctx context.Context, c *corev1.Container) error {
+	in := p.host.cfg.Intercept
+	if in == nil || in.Rules != nil || p.ledger.loaded() || !p.isInit(c) {
+		return nil
+	}
+	found, err := intercept.Detect(ctx, p.pins.Net)
+	if err != nil || !found.Any() {
+		return err
+	}
+	p.host.note(ctx, pod.Event{Action: pod.Action{Pod: p.spec.Name, Container: c.Name}, Note: pod.NoteRules, Detail: found.String()})
+	return p.loadLedger(ctx, "after the init container "+c.Name+" had installed the rules")
+}
+
+func (p *podHost) isInit(c *corev1.Container) bool {
+	for i := range p.spec.Spec.InitContainers {
+		if &p.spec.Spec.InitContainers[i] == c {
+			return true
+		}
+	}
+	return false
+}
+
+func (p *podHost) network() pod.Network {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.net
+}
+
+func (p *podHost) setNetwork(n pod.Network) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.net = n
+}
+
+// tearDown takes the pod away when its last container has stopped (TM-24).
+func (p *podHost) tearDown(ctx context.Context) (pod.Event, error) {
+	p.keepLedger(ctx)
+	var both errgroup.Group
+	both.Go(func() error { return p.removeContainers(ctx) })
+	both.Go(func() error { return p.host.reaper().detach(ctx, p.id) })
+	err := errors.Join(both.Wait(), p.ledger.close())
+	if err == nil {
+		err = p.host.reaper().pod(ctx, p.id)
+	}
+	p.down = err == nil
+	return pod.Event{}, err
+}
+
+// removeContainers removes every instance that there still is.
+func (p *podHost) removeContainers(ctx context.Context) error {
+	var all errgroup.Group
+	for _, c := range p.containers {
+		all.Go(func() error { return c.remove(ctx) })
+	}
+	return all.Wait()
+}
