@@ -22,6 +22,7 @@ type bench struct {
 	due      deliveries
 	ids      int
 	exits    map[string]pod.Action // the awaited instance of each container
+	leaving  map[int]bool          // awaited instances whose exit is due already, by the action's ID
 	// answer gives what an action comes to, and after how long. ok false: the default.
 	answer func(b *bench, a pod.Action) (e pod.Event, after time.Duration, ok bool)
 	// until ends the run early, as a crash would.
@@ -54,7 +55,7 @@ func (d *deliveries) Pop() any {
 var epoch = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
 func newBench(s *Scenario) *bench {
-	return &bench{scenario: s, script: NewScript(s), status: map[string]pod.Status{}, now: epoch, exits: map[string]pod.Action{}}
+	return &bench{scenario: s, script: NewScript(s), status: map[string]pod.Status{}, now: epoch, exits: map[string]pod.Action{}, leaving: map[int]bool{}}
 }
 
 // run drives the scenario to its end and returns its timeline.
@@ -140,6 +141,9 @@ func (b *bench) obey(a pod.Action) {
 	case pod.OpCreate, pod.OpStart:
 		b.end(a, pod.Event{Instance: &pod.Instance{ContainerID: "c", PID: 100 + a.ID}}, 10*ms)
 	case pod.OpAwait:
+		if b.leaving[a.ID] {
+			return
+		}
 		b.exits[a.Container] = a
 		if a.Container == "init" {
 			b.exit(a.Container, 0, 300*ms)
@@ -180,6 +184,7 @@ func (b *bench) exit(container string, code int, after time.Duration) {
 		return
 	}
 	delete(b.exits, container)
+	b.leaving[a.ID] = true
 	b.end(a, pod.Event{Exit: &pod.Exit{Code: code, LastLog: []string{container + " says goodbye"}}}, after)
 }
 

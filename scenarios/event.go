@@ -373,7 +373,7 @@ func (l *loader) span(w word) (span, bool) {
 		return s, false
 	}
 	s.container, s.text = subject, w.text
-	return s, l.knownContainer(w, subject)
+	return s, l.knownContainer(w, subject) && l.possible(event{subject: subject, what: s.from, text: w.text}, w)
 }
 
 func (l *loader) knownContainer(w word, name string) bool {

@@ -65,7 +65,9 @@ func whole(kind, block string) (string, error) {
 	indent := func(by string) string {
 		return by + strings.ReplaceAll(strings.TrimRight(block, "\n"), "\n", "\n"+by) + "\n"
 	}
-	has := func(key string) bool { return strings.HasPrefix(block, key+":") || strings.Contains(block, "\n"+key+":") }
+	has := func(key string) bool {
+		return strings.HasPrefix(block, key+":") || strings.Contains(block, "\n"+key+":")
+	}
 	switch kind {
 	case "":
 		return block, nil

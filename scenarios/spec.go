@@ -172,6 +172,25 @@ func (l *loader) stubs(n *yaml.Node) {
 		}
 		l.out.Stubs = append(l.out.Stubs, l.stub(key, value))
 	}
+	l.distinct(n)
+}
+
+// distinct reports a name or an address that two stubs have: nobody could say which of them is meant.
+func (l *loader) distinct(n *yaml.Node) {
+	owner := map[string]string{}
+	for _, s := range l.out.Stubs {
+		claims := append([]string{s.Name}, s.Hosts...)
+		for _, a := range s.Addresses {
+			claims = append(claims, a.String())
+		}
+		for _, claim := range claims {
+			if other, taken := owner[claim]; taken && other != s.Name {
+				_, v := diag.Lookup(n, s.Name)
+				l.errorf(v, "stub %s has %s, which is stub %s's already", s.Name, claim, other)
+			}
+			owner[claim] = s.Name
+		}
+	}
 }
 
 func (l *loader) stub(key, n *yaml.Node) Stub {
