@@ -112,10 +112,11 @@ func TestAReaderSeesOneVersionOrTheOther(t *testing.T) {
 	s := newSet(t, version(0))
 	must(t, s.SetUpAll(t.Context()))
 	ctx, cancel := context.WithCancel(t.Context())
+	file := filepath.Join(s.Path("v"), "a")
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		for ctx.Err() == nil {
-			data, err := os.ReadFile(filepath.Join(s.Path("v"), "a"))
+			data, err := os.ReadFile(file)
 			if errors.Is(err, fs.ErrNotExist) { // ..data was read, and its directory gone before the file was opened
 				continue
 			}

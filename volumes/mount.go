@@ -120,8 +120,8 @@ func (m Mount) options(v Volume, canRecurse bool) ([]string, error) {
 		opts = append(opts, "rw")
 	}
 	if v.HostPath == nil {
-		// /run is mounted noexec, nosuid and nodev on many machines, and a bind mount would inherit that; the kubelet's
-		// directory is not, and programs copied into an emptyDir run there.
+		// /run is mounted noexec, nosuid and nodev on many machines, and a bind mount inherits that unless it is told
+		// otherwise. The kubelet's directory is not, and programs that are copied into an emptyDir run there.
 		opts = append(opts, "exec", "suid", "dev")
 	}
 	return opts, nil

@@ -13,8 +13,11 @@ import (
 	"testing"
 
 	"github.com/moby/sys/mountinfo"
+	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // needRoot skips a test that mounts where it can't; where the real host is demanded it fails.
 func needRoot(t testing.TB) {

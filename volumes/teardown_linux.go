@@ -1,6 +1,7 @@
 package volumes
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -59,7 +60,7 @@ func unmountBelow(ctx context.Context, dir string) error {
 		}
 		if before >= 0 && n >= before {
 			return fmt.Errorf("nothing was removed, since something is mounted on %s; unmount it and try again: %w",
-				strings.Join(points, ", "), errors.Join(last, unix.EBUSY))
+				strings.Join(points, ", "), cmp.Or[error](last, unix.EBUSY))
 		}
 		before, last = n, unmountAll(points)
 	}

@@ -36,7 +36,7 @@ func TestTheFilesOfAVolumeHaveSafePathsOfTheirOwn(t *testing.T) {
 		want  string
 	}{
 		{"none", nil, ""},
-		{"nested ones", []string{"a", "b/c", "b/d/e", "b.c", "..a/../b"}[:4], ""},
+		{"nested ones", []string{"a", "b/c", "b/d/e", "b.c"}, ""},
 		{"dots inside a name", []string{"a..b", "a/..b", ".hidden"}, ""},
 		{"an empty path", []string{""}, "needs a path"},
 		{"the root", []string{"./."}, "needs a path"},
@@ -76,7 +76,7 @@ func TestMountOptions(t *testing.T) {
 	}{
 		{"an emptyDir is writable and runs programs, whatever its file system is mounted with", Mount{}, disk, false,
 			"rbind rprivate rw exec suid dev", ""},
-		{"a hostPath keeps the machine's own flags", Mount{}, host, false, "rbind rprivate rw", ""},
+		{"a hostPath has what containerd gives it", Mount{}, host, false, "rbind rprivate rw", ""},
 		{"read-only (VO-14)", Mount{ReadOnly: true}, host, false, "rbind rprivate ro", ""},
 		{"files are read-only always", Mount{}, files, false, "rbind rprivate ro exec suid dev", ""},
 		{"recursively read-only", Mount{ReadOnly: true, Recursive: RecursiveEnabled}, host, false, "rbind rprivate rro", ""},
