@@ -171,7 +171,7 @@ func (r *StopReason) UnmarshalText(b []byte) error {
 type Action struct {
 	// ID is given by the driver when the action begins, unique in a run and rising from 1. It is 0 in a Plan.
 	ID int `json:"id,omitempty"`
-	Op Op  `json:"op"`
+	Op Op  `json:"op,omitzero"`
 	// Pod is the pod's key in the run: its metadata.name. Empty for what concerns no pod.
 	Pod       string `json:"pod,omitempty"`
 	Container string `json:"container,omitempty"`

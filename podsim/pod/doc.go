@@ -12,5 +12,29 @@
 //
 // An action is an interval. Its beginning and its end are both events, both are folded into the status,
 // and nothing else changes a status; so the timeline of a run, folded again, gives the same status, and a
-// plan is never repeated without an event in between.
+// plan is never repeated without an event in between. Apply does not know the pod's spec: what of it the fold
+// needs travels in the action (Then, Role, Probes, Failures), which makes a timeline complete by itself.
+//
+// A pod goes through this, and at each point a delete leads to its end:
+//
+//	OpUp ─► set-up ─► sync ─► sync ─► ... ─► end: hooks, signals in order, tear-down ─► gone
+//	         │  ▲      │ one look at the pod (look.go) makes a list; it is walked one container at a time (sync.go)
+//	         └──┘      └ beside it: an await for each running container, and its probes (probe.go)
+//	       10 s later
+//
+// Where to look: next.go has the order of things, look.go what a sync finds to do, sync.go how it is walked,
+// termination.go how containers stop, restart.go and backoff.go whether and when they start again, probe.go when they
+// are probed; fold.go what an event changes; podstatus.go and phase.go what is reported, waiting.go the same in words.
+// testdata shows every rule, by its id, as a case that can be read in a minute.
+//
+// Where podsim decides otherwise than the kubelet, because it is driven by events and not by polling:
+//   - A sync begins at once when there is reason for one. What the kubelet tries again "about every 10 s" is tried
+//     exactly 10 s after it failed (BO-11), and by no other sync before.
+//   - A status is not held back until a sync ends. Started and Ready are, since they decide about traffic and order.
+//   - A delete cuts a sync short. What is in flight ends; nothing more is started, and a postStart hook that hangs
+//     holds up nobody. A kubelet would finish the sync first, however long that takes.
+//   - A delete that shortens the grace period shortens everything that is under way (TM-09).
+//   - A probe's ticks have the earliest phase that a kubelet's can have (PB-21), and readiness is tried at once when
+//     the container is started, but not at every status update (PB-22).
+//   - A failed pull backs off by container, not by image. Containers that a probe failed stop in the spec's order.
 package pod

@@ -72,13 +72,15 @@ func (f *fold) apply(e Event) error {
 	if f.s.pod != "" && a.Pod != f.s.pod {
 		return fmt.Errorf("this is the status of pod %q", f.s.pod)
 	}
-	switch e.Kind {
-	case Began:
-		return f.began(&a)
-	case Ended:
-		return f.ended(e)
-	default:
+	switch {
+	case e.Kind != Began && e.Kind != Ended:
 		return errors.New("there is no such kind of event")
+	case e.Time.IsZero():
+		return errors.New("it has no time")
+	case e.Kind == Began:
+		return f.began(&a)
+	default:
+		return f.ended(e)
 	}
 }
 
@@ -204,10 +206,9 @@ func (f *fold) permits(a *Action, c *ContainerStatus) error {
 			return errors.New("the pod is on its way out (TM-15)")
 		}
 	}
-	want := map[Op]State{OpStart: StateCreated, OpAwait: StateRunning, OpProbe: StateRunning, OpHook: StateRunning,
-		OpSignal: StateRunning, OpRemove: StateExited}[a.Op]
+	want := a.Op.needs()
 	if a.isPostStart() && c.State == StateExited {
-		want = 0 // it ended too soon; the hook then fails for want of a container
+		want = StateExited // it ended too soon; the hook then fails for want of a container
 	}
 	switch {
 	case want != 0 && c.State != want:
@@ -228,6 +229,19 @@ func (f *fold) permits(a *Action, c *ContainerStatus) error {
 		return errors.New("it does not say which")
 	}
 	return nil
+}
+
+// needs is the state that an instance has to be in for an operation on it; zero if the operation makes the instance.
+func (o Op) needs() State {
+	switch o {
+	case OpStart:
+		return StateCreated
+	case OpAwait, OpProbe, OpHook, OpSignal:
+		return StateRunning
+	case OpRemove:
+		return StateExited
+	}
+	return 0
 }
 
 // beginTurn counts an attempt to start a container.

@@ -48,6 +48,7 @@ func TestEventsThatCannotFollow(t *testing.T) {
 		"no operation":                                    {up, began(Action{}), "no such operation"},
 		"an operation that does not exist":                {up, began(Action{Op: 200}), "no such operation"},
 		"a probe that does not exist":                     {up, began(Action{Op: OpProbe, Container: "app", Probe: 9}), "no such probe"},
+		"no time":                                         {up, Event{Kind: Began, Action: Action{Op: OpDelete, Pod: "web"}}, "no time"},
 		"no kind":                                         {up, Event{Action: Action{Op: OpDelete, Pod: "web"}}, "no such kind"},
 		"a second set-up":                                 {up, began(Action{Op: OpSetUp}), "set up already"},
 		"an end without a beginning":                      {up, ended(Action{Op: OpPull, Container: "app"}), "not in flight"},

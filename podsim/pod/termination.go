@@ -33,11 +33,13 @@ type stopping struct {
 // end stops what still runs, in order, and then takes the pod away (TM-01..07, TM-18, TM-24).
 func (n *planner) end() {
 	frame := n.podStop()
+	running := false
 	for c := range containersOf(n.p) {
-		n.stop(c, n.s.seen(c.Name), n.stopWithPod(frame, c))
+		running = n.stop(c, n.s.seen(c.Name), n.stopWithPod(frame, c)) || running
 	}
-	n.strangers()
-	n.tearDown(frame.reason)
+	if !n.strangers() && !running {
+		n.tearDown(frame.reason)
+	}
 }
 
 // endBy begins the pod's own end.
@@ -49,21 +51,18 @@ func (n *planner) endBy(r StopReason) {
 }
 
 // strangers waits for containers that run and are not the pod's: nothing says how to stop them.
-func (n *planner) strangers() {
+func (n *planner) strangers() (running bool) {
 	for _, c := range n.s.containers {
 		if c.Running() && containerOf(n.p, c.Name) == nil {
 			n.wait(c.Name, "it runs, but the pod has no container of this name")
+			running = true
 		}
 	}
+	return running
 }
 
-// tearDown takes the pod away when nothing runs and nothing is being made.
+// tearDown takes the pod away when nothing is being made any more.
 func (n *planner) tearDown(r StopReason) {
-	for _, c := range n.s.containers {
-		if c.Running() || n.hookHolds(c) {
-			return
-		}
-	}
 	if a := n.s.flying((*Action).makes); a != nil {
 		n.wait(a.Container, "the pod is torn down when %s has ended", a)
 		return
@@ -159,28 +158,42 @@ func (n *planner) stopOne(spec *corev1.Container, c *ContainerStatus) stopping {
 }
 
 // stop plans the next step of stopping a container: its preStop hook, then, when its turn has come, TERM, then KILL.
-func (n *planner) stop(spec *corev1.Container, c *ContainerStatus, f stopping) {
-	if !c.Running() {
-		if n.hookHolds(c) {
-			n.wait(spec.Name, "its process has ended, but its preStop hook has not")
-		}
-		return
-	}
-	if !c.stop.term.IsZero() {
+// It reports whether the container still counts as running.
+func (n *planner) stop(spec *corev1.Container, c *ContainerStatus, f stopping) (running bool) {
+	switch {
+	case n.hookHolds(c, f):
+		n.wait(spec.Name, "its process has ended, but its preStop hook has not")
+		return true
+	case !c.Running():
+		return false
+	case !c.stop.term.IsZero():
 		n.kill(spec, c, f)
-		return
+		return true
 	}
-	over, ended, left := n.preStop(spec, c, f)
-	if !over {
-		return
+	if over, ended, left := n.preStop(spec, c, f); over && !n.waitForOthers(spec, f, ended, left) {
+		n.term(spec, c, f)
 	}
-	if turn := f.cut(ended.Add(left)); left > 0 && n.now.Before(turn) {
-		if others := n.stillRunning(f.after); len(others) > 0 {
-			n.wakeAt(turn)
-			n.wait(spec.Name, "it is stopped after %s, or at %s at the latest (TM-03, TM-07)", strings.Join(others, ", "), clock(turn))
-			return
-		}
+	return true
+}
+
+// waitForOthers reports whether it is not yet a container's turn to be sent TERM: others have to stop before it, and
+// there is still something left of its grace period, which ended tells from when on (TM-03, TM-07).
+func (n *planner) waitForOthers(spec *corev1.Container, f stopping, ended time.Time, left time.Duration) bool {
+	turn := f.cut(ended.Add(left))
+	if left <= 0 || !n.now.Before(turn) {
+		return false
 	}
+	others := n.stillRunning(f)
+	if len(others) == 0 {
+		return false
+	}
+	n.wakeAt(turn)
+	n.wait(spec.Name, "it is stopped after %s, or at %s at the latest (TM-03, TM-07)", strings.Join(others, ", "), clock(turn))
+	return true
+}
+
+// term sends a container its stop signal.
+func (n *planner) term(spec *corev1.Container, c *ContainerStatus, f stopping) {
 	n.doStop(Action{Op: OpSignal, Container: spec.Name, Instance: c.Instance, Signal: stopSignal(c)}, f, "%s", n.whyStop(f))
 }
 
@@ -275,20 +288,21 @@ func (n *planner) doStop(a Action, f stopping, why string, args ...any) {
 	n.do(a, why, args...)
 }
 
-// stillRunning returns those of names whose stop is not complete: a container that has ended counts as stopped when
+// stillRunning returns those of f.after whose stop is not complete: a container that has ended counts as stopped when
 // its preStop hook has ended too (TM-32), one that never ran does at once (TM-22).
-func (n *planner) stillRunning(names []string) (running []string) {
-	for _, name := range names {
+func (n *planner) stillRunning(f stopping) (running []string) {
+	for _, name := range f.after {
 		starting := n.s.flying(func(a *Action) bool { return a.Op == OpStart && a.Container == name }) != nil
-		if c := n.s.seen(name); starting || c.Running() || n.hookHolds(c) {
+		if c := n.s.seen(name); starting || c.Running() || n.hookHolds(c, f) {
 			running = append(running, name)
 		}
 	}
 	return running
 }
 
-// hookHolds reports whether a container that has ended still counts as running, because its preStop hook runs on.
-func (n *planner) hookHolds(c *ContainerStatus) bool {
+// hookHolds reports whether a container that has ended still counts as running, because its preStop hook runs on and
+// has still time to.
+func (n *planner) hookHolds(c *ContainerStatus, f stopping) bool {
 	if c.Running() || !n.s.preStopping(c) {
 		return false
 	}
@@ -298,7 +312,7 @@ func (n *planner) hookHolds(c *ContainerStatus) bool {
 	if hook == nil {
 		return false
 	}
-	cut := c.stop.hook.Add(hook.Timeout)
+	cut := f.cut(c.stop.hook.Add(hook.Timeout))
 	n.wakeAt(cut)
 	return n.now.Before(cut)
 }
