@@ -20,10 +20,17 @@ type counts map[string]uint64
 // confirmed is how many entries there must be.
 func (c counts) confirmed() uint64 { return c[counterLeft] + c[counterEntered] }
 
+// lacks is how many events are missing: openings, and labels of takers.
+func (t *table) lacks(c counts) (openings, takers uint64) {
+	return c.confirmed() - min(t.counted, c.confirmed()), c[counterTaken] - min(t.taken, c[counterTaken])
+}
+
 // losses is what is known to be missing.
 type losses struct {
 	overruns int      // how often the kernel had no room for an event
 	faults   []string // events that could not be decoded
+	// openings and takers are how many events a Snapshot has waited for in vain: the next does not wait for them again.
+	openings, takers uint64
 }
 
 // doubts says in words why the events cannot be all, given the counters from before and from after their reading; empty

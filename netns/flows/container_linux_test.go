@@ -79,6 +79,7 @@ func startIn(t testing.TB, path, name string, uid uint32, dir string) *container
 		UseCgroupFD: true, CgroupFD: int(group.Fd()), Credential: lab.Credential(uid, uid), Pdeathsig: syscall.SIGKILL,
 	}
 	cmd.Stderr = os.Stderr
+	cmd.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=0")
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)

@@ -7,11 +7,11 @@ import (
 	"net/netip"
 	"os"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 
 	"github.com/podsim/podsim/netns"
 )
@@ -75,7 +75,7 @@ func load(c Config) (*Recorder, error) {
 func exactTimes(path string) error {
 	return netns.Do(path, func() error {
 		err := os.WriteFile("/proc/sys/net/netfilter/nf_conntrack_timestamp", []byte("1"), 0)
-		if err == nil || errors.Is(err, os.ErrNotExist) || errors.Is(err, os.ErrPermission) || strings.Contains(err.Error(), "read-only") {
+		if err == nil || errors.Is(err, os.ErrNotExist) || errors.Is(err, os.ErrPermission) || errors.Is(err, unix.EROFS) {
 			return nil
 		}
 		return fmt.Errorf("switch on conntrack's time stamps: %w", err)
@@ -121,7 +121,8 @@ func (r *Recorder) track(name, dir string) error {
 }
 
 // Snapshot returns the ledger so far. It waits, at most two seconds, until what was read agrees with the kernel's
-// counters; a ledger that does not agree is returned with Complete false and is no error. After Close it is an error.
+// counters; a ledger that does not agree is returned with Complete false and is no error. It is an error
+// after Close, and once the namespace is unpinned: take the last one before the pod's network is taken down.
 func (r *Recorder) Snapshot(ctx context.Context) (Ledger, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -165,7 +166,8 @@ func (r *Recorder) agree(ctx context.Context) (why string, before counts, err er
 		if err := r.drain(); err != nil {
 			return "", nil, err
 		}
-		if r.table.counted >= before.confirmed() && r.table.taken >= before[counterTaken] {
+		openings, takers := r.table.lacks(before)
+		if openings <= r.losses.openings && takers <= r.losses.takers {
 			after, err := r.tagger.counters()
 			if err != nil {
 				return "", nil, err
@@ -180,6 +182,7 @@ func (r *Recorder) agree(ctx context.Context) (why string, before counts, err er
 		case <-r.stream.done:
 			return r.table.doubts(r.losses, before, before), before, nil
 		case <-deadline.C:
+			r.losses.openings, r.losses.takers = openings, takers
 			return r.table.doubts(r.losses, before, before), before, nil
 		case <-ctx.Done():
 			return "", nil, context.Cause(ctx)

@@ -26,7 +26,7 @@ type table struct {
 	live    map[key]*entry
 	entries []*entry
 	counted uint64 // entries that the tagger's counters have as well
-	taken   uint64 // entries that have been labelled with a taker
+	taken   uint64 // of those, how many have been labelled with a taker
 }
 
 // existing adds an entry that was there before the tagger.
@@ -45,7 +45,7 @@ func (t *table) apply(m message) {
 		e.before = false
 		t.counted++
 	}
-	if !e.labels.local(byTaker) && m.labels.local(byTaker) {
+	if !e.before && !e.labels.local(byTaker) && m.labels.local(byTaker) {
 		t.taken++
 	}
 	e.fold(m)

@@ -111,7 +111,9 @@ func (t *tagger) writeInput(p Policy) {
 	for _, link := range p.Interfaces {
 		t.rule(c, isNew(), onLink(expr.MetaKeyIIFNAME, link), setLabel(label(byTaker, bitLink)))
 	}
-	t.rule(c, isNew(), noTaker(), []expr.Any{objref(counterTaken)})
+	// What comes in is not confirmed yet here; what comes by lo is, and was counted on its way.
+	t.rule(c, unconfirmed(), []expr.Any{objref(counterTaken)})
+	t.rule(c, isNew(), countedOnly(), []expr.Any{objref(counterTaken)})
 	t.rule(c, isNew(), verdict(expr.VerdictJump, t.takers.Name))
 	t.rule(c, isNew(), setLabel(label(byTaker, bitOther)))
 }
@@ -215,11 +217,13 @@ func masked(load expr.Any, mask uint32, op expr.CmpOp, value uint32) []expr.Any 
 	}
 }
 
-func noTaker() []expr.Any {
+// countedOnly matches entries that are counted and have no taker yet.
+func countedOnly() []expr.Any {
+	counted := label(byTaker, bitCounted)
 	return []expr.Any{
 		&expr.Ct{Key: expr.CtKeyLABELS, Register: register},
-		&expr.Bitwise{SourceRegister: register, DestRegister: register, Len: 16, Mask: labels{byTaker: party}.bytes(), Xor: labels{}.bytes()},
-		&expr.Cmp{Op: expr.CmpOpEq, Register: register, Data: labels{}.bytes()},
+		&expr.Bitwise{SourceRegister: register, DestRegister: register, Len: 16, Mask: labels{byTaker: party}.or(counted).bytes(), Xor: labels{}.bytes()},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: register, Data: counted.bytes()},
 	}
 }
 
