@@ -1,0 +1,56 @@
+package pod
+
+import (
+	"os"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/yaml"
+)
+
+// TestTheWholeReport shows one PodStatus as users see it, with everything that the rules' cases leave out: messages,
+// times of transitions, addresses and identities.
+func TestTheWholeReport(t *testing.T) {
+	p, sc := rehearsed()
+	p.Spec.ReadinessGates = []corev1.PodReadinessGate{{ConditionType: "example.com/on"}}
+	p.Status.Conditions = []corev1.PodCondition{{Type: "example.com/on", Status: corev1.ConditionFalse}}
+	var out []byte
+	for _, at := range []time.Duration{time.Second, 4 * time.Second, 5 * time.Second} {
+		_, s, err := Rehearse(p, sc, t0, at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := yaml.Marshal(s.PodStatus(p, t0.Add(at)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, "--- # after "+at.String()+"\n"+string(text)...)
+	}
+	const file = "testdata/podstatus.golden"
+	if *update {
+		if err := os.WriteFile(file, out, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(out) != string(want) {
+		t.Errorf("the report is another one; rewrite it with -update if it is right:\n%s", firstDifference(string(want), string(out)))
+	}
+}
+
+func TestAPodThatNobodyAskedForIsPending(t *testing.T) {
+	s := Status{}
+	if st := s.PodStatus(onePod(), t0); st.Phase != corev1.PodPending || st.StartTime != nil || len(st.ContainerStatuses) > 0 {
+		t.Errorf("got %+v, want Pending and nothing else", st)
+	}
+	if s.Initialized(onePod()) || s.Ready(onePod()) || s.Gone() || s.Ending() {
+		t.Error("the zero Status is initialized, ready, gone or ending")
+	}
+	if plan := Next(onePod(), s, t0); plan.Done || len(plan.Actions) > 0 {
+		t.Errorf("got plan %+v, want one that asks for nothing and is not done", plan)
+	}
+}
