@@ -40,6 +40,9 @@ func newSite(t *testing.T, offline bool, stubs ...Stub) *site {
 	t.Helper()
 	s := &site{pod: lab.Namespace(t), world: lab.Namespace(t)}
 	lab.Link(t, s.pod, "10.78.0.2/24", s.world, "10.78.0.1/24")
+	for _, path := range []string{s.pod, s.world} {
+		lab.AddRoute(t, path, "", "10.78.0.254") // as CNI leaves it
+	}
 	addresses := []netip.Addr{DNSAddress}
 	for _, stub := range stubs {
 		addresses = append(addresses, stub.Addresses...)
