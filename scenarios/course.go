@@ -76,8 +76,8 @@ func newCourse(s *Scenario, pods []*corev1.Pod) *course {
 func (c *course) catchUp(v timeline.View) {
 	ends := map[int]time.Time{}
 	for r := range v.Since(c.history.Len()) {
-		if _, seen, ok := endMark(r); ok && seen > c.seen {
-			ends[seen] = r.Time
+		if m, ok := MarkOf(r); ok && m.Seen > c.seen {
+			ends[m.Seen] = r.Time
 		}
 	}
 	for r := range v.Since(c.history.Len()) {
@@ -125,39 +125,18 @@ func record(list []answer, r timeline.Record) []answer {
 	return list
 }
 
-// The marks' texts. A begin mark names the step, an end mark says how many records its judgement rests on.
-func beginWhy(s Step) string { return "begin: " + s.Title }
-
-func endWhy(seen int, o Outcome) string { return fmt.Sprintf("end after %d records: %s", seen, o) }
-
-func endMark(r timeline.Record) (step, seen int, ok bool) {
-	if r.Kind != pod.Began || r.Action.Op != pod.OpMark || r.Action.Step == 0 {
-		return 0, 0, false
-	}
-	if _, err := fmt.Sscanf(r.Action.Why, "end after %d records:", &seen); err != nil {
-		return 0, 0, false
-	}
-	return r.Action.Step, seen, true
-}
-
 // mark folds a mark of the script.
 func (c *course) mark(r timeline.Record) {
-	n := r.Action.Step
-	if n == len(c.steps)+1 {
-		if why, ok := strings.CutPrefix(r.Action.Why, "clean-up: "); ok {
-			c.cleanup = why
-		}
-		return
-	}
-	if n < 1 || n > len(c.steps) {
-		return
-	}
-	if title, ok := strings.CutPrefix(r.Action.Why, "begin: "); ok {
-		c.beginStep(n, title, r)
-		return
-	}
-	if step, seen, ok := endMark(r); ok && c.open && step == c.index+1 {
-		if seen != c.seen {
+	m, ok := MarkOf(r)
+	switch {
+	case !ok:
+	case m.GaveUp != "":
+		c.cleanup = m.GaveUp
+	case m.Step > len(c.steps):
+	case m.Begins != "":
+		c.beginStep(m.Step, m.Begins, r)
+	case c.open && m.Step == c.index+1:
+		if m.Seen != c.seen {
 			c.evaluate(r.Time)
 		}
 		c.endStep(r)

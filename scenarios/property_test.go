@@ -96,8 +96,8 @@ func TestEveryRunEndsAndIsJudgedAsItWasLive(t *testing.T) {
 		}
 		res := Judge(s, timeline.Header{Pods: s.Pods, Begin: epoch}, v)
 		for r := range v.All() {
-			if step, _, ok := endMark(r); ok && !strings.HasSuffix(r.Action.Why, ": "+res.Steps[step-1].Outcome.String()) {
-				rt.Fatalf("step %d: live %q, judged again %v\n%s\n%s", step, r.Action.Why, res.Steps[step-1].Outcome, tell(res), story(v))
+			if m, ok := MarkOf(r); ok && m.Seen > 0 && m.Outcome != res.Steps[m.Step-1].Outcome {
+				rt.Fatalf("step %d: live %v, judged again %v\n%s\n%s", m.Step, m.Outcome, res.Steps[m.Step-1].Outcome, tell(res), story(v))
 			}
 		}
 		if len(res.Errors) == 0 && !coursed(t, s, v).history.Status("web").Gone() {

@@ -49,7 +49,7 @@ func (c *course) plan(now time.Time) pod.Plan {
 		return p
 	}
 	if c.index < len(c.steps) {
-		return pod.Plan{Actions: []pod.Action{{Op: pod.OpMark, Step: c.index + 1, Why: beginWhy(c.steps[c.index])}}}
+		return pod.Plan{Actions: []pod.Action{Mark{Step: c.index + 1, Begins: c.steps[c.index].Title}.action()}}
 	}
 	return c.takeDown(now)
 }
@@ -58,7 +58,7 @@ func (c *course) carryOn(now time.Time) pod.Plan {
 	step, n := &c.steps[c.index], c.index+1
 	d := c.evaluate(now)
 	if d.over {
-		return pod.Plan{Actions: []pod.Action{{Op: pod.OpMark, Step: n, Why: endWhy(c.seen, d.outcome)}}}
+		return pod.Plan{Actions: []pod.Action{Mark{Step: n, Seen: c.seen, Outcome: d.outcome}.action()}}
 	}
 	p := pod.Plan{Wake: d.wake}
 	for _, a := range d.ask {
@@ -127,8 +127,8 @@ func (c *course) takeDown(now time.Time) pod.Plan {
 		p.Wake = c.last().Add(cleanupSlack)
 	}
 	if !now.Before(p.Wake) {
-		why := fmt.Sprintf("clean-up: pods %v are not gone %v after their deletion", left, now.Sub(c.deleteTime).Round(time.Second))
-		return pod.Plan{Actions: []pod.Action{{Op: pod.OpMark, Step: n, Why: why}}}
+		why := fmt.Sprintf("pods %v are not gone %v after their deletion", left, now.Sub(c.deleteTime).Round(time.Second))
+		return pod.Plan{Actions: []pod.Action{Mark{Step: n, GaveUp: why}.action()}}
 	}
 	return p
 }

@@ -248,10 +248,8 @@ func coursed(t *testing.T, s *Scenario, v timeline.View) *course {
 func marksAgree(t *testing.T, res Result, v timeline.View) {
 	t.Helper()
 	for r := range v.All() {
-		if step, _, ok := endMark(r); ok {
-			if _, word, _ := strings.Cut(r.Action.Why, ": "); word != res.Steps[step-1].Outcome.String() {
-				t.Errorf("step %d: live it was %s, judged again %v", step, word, res.Steps[step-1].Outcome)
-			}
+		if m, ok := MarkOf(r); ok && m.Seen > 0 && m.Outcome != res.Steps[m.Step-1].Outcome {
+			t.Errorf("step %d: live it was %v, judged again %v", m.Step, m.Outcome, res.Steps[m.Step-1].Outcome)
 		}
 	}
 }
@@ -272,4 +270,26 @@ func tell(res Result) string {
 		fmt.Fprintf(&out, "error: %s\n", e)
 	}
 	return out.String()
+}
+
+func TestAPodThatDoesNotGoAwayIsGivenUp(t *testing.T) {
+	s := mustParse(t, scenarioText("test", "file: pod.yaml", "- up: {wait: ready}"))
+	b := newBench(s)
+	b.answer = func(_ *bench, a pod.Action) (pod.Event, time.Duration, bool) {
+		return pod.Event{}, 24 * time.Hour, a.Op == pod.OpTearDown
+	}
+	v := b.run(t)
+	res := Judge(s, timeline.Header{Pods: s.Pods, Begin: epoch}, v)
+	if res.Outcome != Errored || len(res.Errors) != 1 || !strings.Contains(res.Errors[0], "pods [web] are not gone") {
+		t.Errorf("outcome %v, errors %q\n%s", res.Outcome, res.Errors, story(v))
+	}
+	marks := 0
+	for r := range v.All() {
+		if m, ok := MarkOf(r); ok && m.GaveUp != "" {
+			marks++
+		}
+	}
+	if marks != 1 || b.now.Sub(epoch) > 5*time.Minute {
+		t.Errorf("%d marks after %v, want 1 within five minutes", marks, b.now.Sub(epoch))
+	}
 }

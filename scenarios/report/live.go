@@ -3,11 +3,11 @@ package report
 import (
 	"fmt"
 	"io"
-	"strings"
 	"time"
 
 	"github.com/podsim/podsim/podsim/pod"
 	"github.com/podsim/podsim/podsim/timeline"
+	"github.com/podsim/podsim/scenarios"
 	corev1 "k8s.io/api/core/v1"
 )
 
@@ -54,8 +54,9 @@ func (l *Live) Record(r timeline.Record) {
 	l.again()
 	l.last = line
 	color := ""
+	mark, _ := scenarios.MarkOf(r)
 	switch {
-	case r.Action.Op == pod.OpMark && r.Action.Step > 0 && strings.HasPrefix(r.Action.Why, "begin: "):
+	case mark.Begins != "":
 		color = bold
 	case r.Failure != nil, r.Action.Op == pod.OpMark, r.Probe != nil && r.Probe.Result == pod.Failed, r.Exit != nil && r.Exit.Code != 0:
 		color = yellow

@@ -6,6 +6,7 @@ import (
 
 	"github.com/podsim/podsim/podsim/pod"
 	"github.com/podsim/podsim/podsim/timeline"
+	"github.com/podsim/podsim/scenarios"
 )
 
 // Words says what a record tells, to people: who it is about (a container, pod, a stub, or "" for the run) and what
@@ -56,14 +57,14 @@ func began(r timeline.Record) string {
 	a := r.Action
 	switch a.Op {
 	case pod.OpMark:
-		if title, ok := strings.CutPrefix(a.Why, "begin: "); ok {
-			return fmt.Sprintf("step %d: %s", a.Step, title)
-		}
-		if why, ok := strings.CutPrefix(a.Why, "clean-up: "); ok {
-			return why
-		}
-		if _, outcome, ok := strings.Cut(a.Why, " records: "); ok && outcome != "PASS" {
-			return fmt.Sprintf("step %d: %s", a.Step, outcome)
+		switch m, ok := scenarios.MarkOf(r); {
+		case !ok, m.Outcome == scenarios.Pass:
+		case m.Begins != "":
+			return fmt.Sprintf("step %d: %s", m.Step, m.Begins)
+		case m.GaveUp != "":
+			return m.GaveUp
+		default:
+			return fmt.Sprintf("step %d: %s", m.Step, m.Outcome)
 		}
 	case pod.OpHook:
 		return a.Hook.String() + " hook begins"
