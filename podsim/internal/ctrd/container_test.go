@@ -326,7 +326,7 @@ func TestThePodsContainersShareOneShim(t *testing.T) {
 func shims(t testing.TB, f *fixture) []int {
 	t.Helper()
 	var pids []int
-	for _, p := range processes(f.cfg.Run) {
+	for _, p := range running(f.cfg.Run) {
 		var pid int
 		var exe string
 		if _, err := fmt.Sscan(p, &pid, &exe); err != nil {

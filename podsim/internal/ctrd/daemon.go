@@ -100,6 +100,12 @@ func (d *daemon) ensureKeeper() error {
 	keeper := exec.Command(argv[0], argv[1:]...)
 	keeper.Dir = "/"
 	keeper.ExtraFiles = []*os.File{lock}
+	log, err := openLog(d.cfg.logPath())
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	keeper.Stderr = log
 	keeper.SysProcAttr = &unix.SysProcAttr{Setsid: true}
 	if err := keeper.Start(); err != nil {
 		return fmt.Errorf("start the keeper of containerd: %w", err)
@@ -147,8 +153,8 @@ func (d *daemon) awaitOther(ctx context.Context) error {
 	if answers(d.cfg.address()) {
 		return nil
 	}
-	return fmt.Errorf("another containerd%s uses %s but does not answer at %s: give the same run directory as the podsim that started it, or end that process",
-		holderText(d.cfg.database()), d.cfg.root(), d.cfg.address())
+	return fmt.Errorf("another containerd uses %s but does not answer at %s: give the same run directory as the podsim that started it, or stop all podsim processes and run podsim clean",
+		d.cfg.root(), d.cfg.address())
 }
 
 // awaitChild waits until the containerd that this process started answers. If it lost a race for its database, the
@@ -263,34 +269,6 @@ func databaseHeld(path string) bool {
 	}
 	defer f.Close()
 	return errors.Is(tryFlock(f, unix.LOCK_SH), errLocked)
-}
-
-// lockHolder returns the process that holds a flock on a file, 0 if none is to be seen.
-func lockHolder(path string) int {
-	var st unix.Stat_t
-	if err := unix.Stat(path, &st); err != nil {
-		return 0
-	}
-	want := fmt.Sprintf("%02x:%02x:%d", unix.Major(st.Dev), unix.Minor(st.Dev), st.Ino)
-	locks, err := os.ReadFile("/proc/locks")
-	if err != nil {
-		return 0
-	}
-	for line := range strings.Lines(string(locks)) {
-		var n, pid int
-		var class, mode, kind, where string
-		if _, err := fmt.Sscan(line, &n, &class, &mode, &kind, &pid, &where); err == nil && class == "FLOCK" && where == want {
-			return pid
-		}
-	}
-	return 0
-}
-
-func holderText(path string) string {
-	if pid := lockHolder(path); pid != 0 {
-		return fmt.Sprintf(" (process %d)", pid)
-	}
-	return ""
 }
 
 func statusText(s unix.WaitStatus) string {

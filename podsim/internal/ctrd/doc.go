@@ -21,9 +21,10 @@
 //	keeper ──flock users EX (blocks while anyone lives)──► linger ──► TERM, wait, KILL containerd ──► exit
 //
 // A starter that is killed leaves a containerd that the next process finds by dialling. A containerd that lost a
-// race for its database ends by itself, and its starter uses the winner. A killed keeper is replaced by the next
+// race for its database ends by itself, and its starter uses the winner. The keeper ends every process that runs
+// containerd with the state directory's configuration, also one that never came to answer. A killed keeper is replaced by the next
 // process that opens or closes a Client. A containerd that dies is started again by Revive, and takes its running
-// shims back. There is no PID file: the process behind the socket is asked of the kernel (SO_PEERCRED).
+// shims back. There is no PID file and no heartbeat.
 //
 // # Containers without leases
 //

@@ -7,9 +7,12 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
+	"log"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -102,7 +105,7 @@ func prog(t testing.TB) string {
 // deadline is a context that ends before the test's own time does.
 func deadline(t testing.TB) context.Context {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	t.Cleanup(cancel)
 	return ctx
 }
@@ -151,11 +154,11 @@ func leftBelow(t testing.TB, dir string) string {
 		}
 		return nil
 	})
-	return strings.Join(append(left, processes(dir)...), "\n")
+	return strings.Join(append(left, running(dir)...), "\n")
 }
 
-// processes lists the processes whose command line has a text in it.
-func processes(text string) []string {
+// running lists the processes whose command line has a text in it.
+func running(text string) []string {
 	var found []string
 	files, _ := filepath.Glob("/proc/[0-9]*/cmdline")
 	for _, f := range files {
@@ -187,7 +190,7 @@ func eventually(t testing.TB, what string, ask func() bool) {
 	ctx := deadline(t)
 	for !ask() {
 		if err := pauseFor(ctx, 2*time.Millisecond); err != nil {
-			t.Fatalf("waited in vain: %s", what)
+			t.Fatalf("waited in vain: %s; podsim's processes are\n%s", what, strings.Join(running("/tmp/ps"), "\n"))
 		}
 	}
 }
@@ -334,3 +337,7 @@ func userMain(args []string) int {
 func alive(pid int) bool {
 	return !errors.Is(unix.Kill(pid, 0), unix.ESRCH)
 }
+
+const goarch = runtime.GOARCH
+
+func discardLogger() *log.Logger { return log.New(io.Discard, "", 0) }

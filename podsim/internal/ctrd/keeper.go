@@ -9,6 +9,8 @@ import (
 	"io/fs"
 	"os"
 	"os/signal"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/moby/sys/mountinfo"
@@ -68,24 +70,25 @@ func keep(args []string) error {
 }
 
 // lingerAndStop waits for the linger or for the daemon's own end, and stops the daemon unless it is in use again.
-// The process is held from the beginning, so that it is ended even if its directories are deleted meanwhile.
+// The processes are held from the beginning, so that they are ended even if the number of one is given away.
 func lingerAndStop(cfg Config, users *os.File) (done bool, err error) {
-	p, err := openProcess(daemonPID(cfg))
+	found, err := findDaemons(cfg)
 	if err != nil {
 		return false, err
 	}
-	defer p.close()
-	linger := cfg.Linger
-	if !p.exists() {
-		linger = min(linger, bootWindow)
+	defer found.close()
+	if len(found) > 0 {
+		found[0].await(cfg.Linger)
+	} else {
+		none := process{fd: -1}
+		none.await(min(cfg.Linger, bootWindow))
 	}
-	p.await(linger)
 	if err := tryFlock(users, unix.LOCK_EX); errors.Is(err, errLocked) {
 		return false, nil
 	} else if err != nil {
 		return false, err
 	}
-	return true, errors.Join(p.terminate(), stopDaemon(cfg))
+	return true, stopDaemon(cfg)
 }
 
 // blockFlock takes or drops a lock, however long it takes.
@@ -123,22 +126,27 @@ func Stop(ctx context.Context, cfg Config) error {
 	return awaitKeeper(ctx, cfg, users)
 }
 
-// claim takes the users lock exclusively. Another who has it so is a keeper at work, and soon done; one who shares
-// it is a podsim process.
+// claim takes the users lock exclusively. Another who has it so is a keeper at work, and soon done; one who shares it
+// is a podsim process. A keeper also has it for an instant between two looks, so what is seen must last.
 func claim(ctx context.Context, users *os.File) error {
-	for {
+	const looks = 5
+	for shared := 0; shared < looks; {
 		if err := tryFlock(users, unix.LOCK_EX); !errors.Is(err, errLocked) {
 			return err
 		}
-		if err := tryFlock(users, unix.LOCK_SH); err == nil {
-			return ErrInUse
-		} else if !errors.Is(err, errLocked) {
+		switch err := tryFlock(users, unix.LOCK_SH); {
+		case err == nil:
+			shared++
+		case errors.Is(err, errLocked):
+			shared = 0
+		default:
 			return err
 		}
 		if err := pauseFor(ctx, time.Millisecond); err != nil {
 			return err
 		}
 	}
+	return ErrInUse
 }
 
 // awaitKeeper waits for the keeper, which ends once the daemon has and nobody uses it. It looks only while it
@@ -166,28 +174,61 @@ func awaitKeeper(ctx context.Context, cfg Config, users *os.File) error {
 }
 
 // stopDaemon ends containerd and clears away what it leaves in the run directory. The caller holds the users lock
-// exclusively.
+// exclusively, so nobody starts another meanwhile.
 func stopDaemon(cfg Config) error {
-	p, err := openProcess(daemonPID(cfg))
+	found, err := findDaemons(cfg)
 	if err != nil {
 		return err
 	}
-	defer p.close()
-	if err := p.terminate(); err != nil {
-		return fmt.Errorf("stop containerd: %w", err)
+	defer found.close()
+	for _, p := range found {
+		if err := p.terminate(); err != nil {
+			return fmt.Errorf("stop containerd: %w", err)
+		}
 	}
 	return clearRun(cfg)
 }
 
-// daemonPID finds containerd: the process behind the socket or, where the socket was removed, behind the database. 0: none.
-func daemonPID(cfg Config) int {
-	if pid, err := peer(cfg.address()); err == nil {
-		return pid
+type processes []process
+
+func (ps processes) close() {
+	for _, p := range ps {
+		p.close()
 	}
-	if databaseHeld(cfg.database()) {
-		return lockHolder(cfg.database())
+}
+
+// findDaemons finds the processes that run containerd with our configuration, by their command line. The socket would
+// name one that answers; but there may be one that still boots, or waits for the database of another, because its
+// starter was killed, and one whose socket was deleted.
+func findDaemons(cfg Config) (processes, error) {
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		return nil, fmt.Errorf("look for containerd: %w", err)
 	}
-	return 0
+	var found processes
+	for _, e := range entries {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil || !runsDaemon(pid, cfg) {
+			continue
+		}
+		p, err := openProcess(pid)
+		if err != nil {
+			found.close()
+			return nil, err
+		}
+		// The number may have been given away since: what is held now must still be what was meant.
+		if p.exists() && runsDaemon(pid, cfg) {
+			found = append(found, p)
+		} else {
+			p.close()
+		}
+	}
+	return found, nil
+}
+
+func runsDaemon(pid int, cfg Config) bool {
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+	return err == nil && strings.HasSuffix(string(data), "containerd\x00--config\x00"+cfg.tomlPath()+"\x00")
 }
 
 // A process is one held by a descriptor, which stays its own when its number is given to another.
@@ -195,31 +236,28 @@ type process struct {
 	pid, fd int // fd is -1 for no process
 }
 
-// openProcess holds a process. One that is gone, and 0, is no process.
-func openProcess(pid int) (*process, error) {
-	if pid == 0 {
-		return &process{fd: -1}, nil
-	}
+// openProcess holds a process. One that is gone is no process.
+func openProcess(pid int) (process, error) {
 	fd, err := unix.PidfdOpen(pid, 0)
 	if errors.Is(err, unix.ESRCH) {
-		return &process{fd: -1}, nil
+		return process{fd: -1}, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("open process %d: %w", pid, err)
+		return process{fd: -1}, fmt.Errorf("open process %d: %w", pid, err)
 	}
-	return &process{pid: pid, fd: fd}, nil
+	return process{pid: pid, fd: fd}, nil
 }
 
-func (p *process) exists() bool { return p.fd >= 0 }
+func (p process) exists() bool { return p.fd >= 0 }
 
-func (p *process) close() {
+func (p process) close() {
 	if p.exists() {
 		_ = unix.Close(p.fd)
 	}
 }
 
 // await waits until the process has ended, at most for d. With no process it waits for d.
-func (p *process) await(d time.Duration) (ended bool) {
+func (p process) await(d time.Duration) (ended bool) {
 	deadline := time.Now().Add(d)
 	for {
 		left := time.Until(deadline)
@@ -238,7 +276,7 @@ func (p *process) await(d time.Duration) (ended bool) {
 }
 
 // terminate ends the process: SIGTERM, then SIGKILL.
-func (p *process) terminate() error {
+func (p process) terminate() error {
 	if !p.exists() {
 		return nil
 	}

@@ -67,7 +67,7 @@ func (o PullOptions) credentials(host string) (user, secret string, err error) {
 	if keychain == nil {
 		keychain = authn.DefaultKeychain
 	}
-	auth, err := keychain.Resolve(registry(host))
+	auth, err := keychain.Resolve(dockerHost(host))
 	if err != nil {
 		return "", "", fmt.Errorf("find credentials for %s in the docker config: %w", host, err)
 	}
@@ -84,14 +84,14 @@ func (o PullOptions) credentials(host string) (user, secret string, err error) {
 	return cfg.Username, cfg.Password, nil
 }
 
-// registry is a host as the docker config names it.
-type registry string
+// dockerHost is a host as the docker config names it.
+type dockerHost string
 
 // String returns the key of the docker config. Docker Hub's registry has another name there than on the network.
-func (r registry) String() string { return r.RegistryStr() }
+func (r dockerHost) String() string { return r.RegistryStr() }
 
 // RegistryStr returns the same.
-func (r registry) RegistryStr() string {
+func (r dockerHost) RegistryStr() string {
 	if r == "registry-1.docker.io" || r == "docker.io" {
 		return "index.docker.io"
 	}
