@@ -74,7 +74,7 @@ func (a *app) run(ctx context.Context, p *process, _ []string) error {
 		if err != nil {
 			return fmt.Errorf("open the log: %w", err)
 		}
-		defer f.Close() //nolint:errcheck // each line was written already
+		defer f.Close()
 		out = append(out, f)
 	}
 	a.log = &lines{out: out}
@@ -185,14 +185,15 @@ func (a *app) call(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("X-Sidekick-Local", got.local)
 	w.Header().Set("X-Sidekick-Remote", got.remote)
 	w.WriteHeader(got.status)
-	w.Write(got.body) //nolint:errcheck // the client is gone
+	w.Write(got.body)
 }
 
 func echo(w http.ResponseWriter, r *http.Request) {
 	fmt.Fprintf(w, "%s %s %s\nHost: %s\n", r.Method, r.URL.RequestURI(), r.Proto, r.Host)
-	r.Header.Write(w)       //nolint:errcheck // the client is gone
-	io.WriteString(w, "\n") //nolint:errcheck // the client is gone
-	io.Copy(w, r.Body)      //nolint:errcheck // the client is gone
+	// A write that fails has lost its client, here and below.
+	_ = r.Header.Write(w)
+	io.WriteString(w, "\n")
+	_, _ = io.Copy(w, r.Body)
 }
 
 func delay(w http.ResponseWriter, r *http.Request) {
@@ -217,7 +218,7 @@ func serveHTTP(ctx context.Context, addresses []string, log *lines, h http.Handl
 	for _, address := range addresses {
 		l, err := listen(ctx, "tcp", address)
 		if err != nil {
-			server.Close() //nolint:errcheck // nothing is served yet
+			server.Close()
 			closeAll(listeners)
 			return err
 		}
@@ -238,9 +239,11 @@ func serveHTTP(ctx context.Context, addresses []string, log *lines, h http.Handl
 	if errors.Is(context.Cause(ctx), errTerm) {
 		finish(ctx, server, log)
 	}
-	server.Close() //nolint:errcheck // what is left is dropped on purpose
+	server.Close()
 	for range left {
-		<-ended
+		if err := <-ended; !errors.Is(err, http.ErrServerClosed) {
+			failure = errors.Join(failure, err)
+		}
 	}
 	return failure
 }
@@ -268,7 +271,7 @@ func listen(ctx context.Context, network, address string) (net.Listener, error) 
 
 func closeAll(ls []net.Listener) {
 	for _, l := range ls {
-		l.Close() //nolint:errcheck // nothing was served on it
+		l.Close()
 	}
 }
 
@@ -294,6 +297,6 @@ func (l *lines) printf(format string, args ...any) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, w := range l.out {
-		w.Write(line) //nolint:errcheck // there is nowhere to say it
+		_, _ = w.Write(line) // if stdout is gone, there is nowhere to say so
 	}
 }

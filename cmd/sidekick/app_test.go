@@ -123,7 +123,7 @@ func TestAppBecomesReadyAndUnhealthyInTime(t *testing.T) {
 			at   time.Duration
 			want [2]int
 		}{{2999 * time.Millisecond, [2]int{503, 200}}, {3 * time.Second, [2]int{200, 200}}, {10 * time.Second, [2]int{200, 500}}} {
-			time.Sleep(tt.at - time.Since(a.up)) // virtual
+			time.Sleep(tt.at - time.Since(a.up)) //nolint:forbidigo // virtual time
 			if got := codes(); got != tt.want {
 				t.Errorf("after %v ready and health are %v; want %v", tt.at, got, tt.want)
 			}

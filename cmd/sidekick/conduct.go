@@ -76,13 +76,13 @@ func (c *conduct) run(ctx context.Context, p *process, work func(context.Context
 	if code, ok := errors.AsType[exit](cause); ok {
 		return code
 	}
-	switch cause {
-	case errCrash:
+	switch {
+	case errors.Is(cause, errCrash):
 		if c.crashAfter > 0 && c.served.Load() >= c.crashAfter {
 			return exit(max(c.exitCode, 1))
 		}
 		return exit(c.exitCode)
-	case errTerm:
+	case errors.Is(cause, errTerm):
 		return exit(c.termCode)
 	}
 	return nil

@@ -23,10 +23,10 @@ func (c *connections) add(conn net.Conn) (done func()) {
 	}
 	c.open[conn] = struct{}{}
 	if c.over {
-		conn.Close() //nolint:errcheck // dropped on purpose
+		conn.Close()
 	}
 	return func() {
-		conn.Close() //nolint:errcheck // it is over, one way or the other
+		conn.Close()
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		delete(c.open, conn)
@@ -62,7 +62,7 @@ func (c *connections) closeAll() {
 	defer c.mu.Unlock()
 	c.over = true
 	for conn := range c.open {
-		conn.Close() //nolint:errcheck // dropped on purpose
+		conn.Close()
 	}
 }
 

@@ -50,7 +50,7 @@ func fetch(ctx context.Context, f *fetching) (*fetched, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer resp.Body.Close() //nolint:errcheck // only read from
+	defer resp.Body.Close()
 	got.status, got.header = resp.StatusCode, resp.Header
 	if got.body, err = io.ReadAll(io.LimitReader(resp.Body, maxFetched)); err != nil {
 		return nil, fmt.Errorf("read the answer: %w", err)
@@ -64,9 +64,9 @@ func converse(ctx context.Context, out io.Writer, address, send string, expect i
 	if err != nil {
 		return fmt.Errorf("%s: %w", classify(err), err)
 	}
-	defer conn.Close() //nolint:errcheck // what matters has been read
+	defer conn.Close()
 	if deadline, ok := ctx.Deadline(); ok {
-		conn.SetDeadline(deadline) //nolint:errcheck // a closed connection says so below
+		_ = conn.SetDeadline(deadline) // a connection that is closed says so below
 	}
 	if send != "" {
 		if _, err := fmt.Fprintln(conn, send); err != nil {

@@ -22,6 +22,6 @@ func (a *app) grpcHealth(w http.ResponseWriter, r *http.Request) {
 	frame := binary.BigEndian.AppendUint32([]byte{0}, uint32(len(message)))
 	w.Header().Set("Content-Type", "application/grpc")
 	w.Header().Set("Trailer", "Grpc-Status")
-	w.Write(append(frame, message...)) //nolint:errcheck // the client is gone
+	w.Write(append(frame, message...))
 	w.Header().Set("Grpc-Status", "0")
 }

@@ -55,7 +55,7 @@ func (l *tcpServer) run(ctx context.Context, p *process, addresses []string) err
 			if err != nil {
 				return err
 			}
-			defer listener.Close() //nolint:errcheck // its connections are closed on their own
+			defer listener.Close()
 			log.printf("listening on %s", listener.Addr())
 			running.Go(func() { l.accept(ctx, listener, &open, log) })
 		}
@@ -99,8 +99,8 @@ func (l *tcpServer) handle(ctx context.Context, conn *net.TCPConn) {
 	switch {
 	case l.once:
 	case l.echo:
-		io.Copy(conn, conn) //nolint:errcheck // the client is gone
+		_, _ = io.Copy(conn, conn) // until the client ends it, one way or the other
 	default:
-		io.Copy(io.Discard, conn) //nolint:errcheck // the client is gone
+		_, _ = io.Copy(io.Discard, conn)
 	}
 }

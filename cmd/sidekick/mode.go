@@ -103,7 +103,7 @@ func (m *mode) help(w io.Writer) {
 		}
 		fmt.Fprintf(table, "  --%s\t%s\n", strings.TrimSpace(f.Name+" "+name), usage)
 	})
-	table.Flush() //nolint:errcheck // the help's reader is gone
+	table.Flush()
 }
 
 func overview(w io.Writer) {
@@ -112,7 +112,7 @@ func overview(w io.Writer) {
 	for _, m := range modes() {
 		fmt.Fprintf(table, "  %s\t%s\n", m.name, m.summary)
 	}
-	table.Flush() //nolint:errcheck // the help's reader is gone
+	table.Flush()
 	fmt.Fprintf(w, "\nRun `sidekick help MODE` for a mode's flags. A link to sidekick that bears a mode's name is that mode.\n")
 }
 

@@ -105,7 +105,7 @@ func (p *proxy) work(ctx context.Context) error {
 	}
 	defer func() {
 		for _, l := range listeners {
-			l.Close() //nolint:errcheck // its connections are closed on their own
+			l.Close()
 		}
 	}()
 	admin := make(chan error, 1)
@@ -159,7 +159,7 @@ func (p *proxy) listen(ctx context.Context) ([]listener, error) {
 			}
 			if err != nil {
 				for _, l := range out {
-					l.Close() //nolint:errcheck // nothing was served on it
+					l.Close()
 				}
 				return nil, err
 			}

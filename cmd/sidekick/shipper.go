@@ -131,7 +131,7 @@ func (s *shipper) print(chunk []byte) {
 
 func (s *shipper) close() {
 	if s.file != nil {
-		s.file.Close() //nolint:errcheck // only read from
+		s.file.Close()
 		s.file = nil
 	}
 }

@@ -119,7 +119,7 @@ func cat(p *process, args []string) error {
 		if err != nil {
 			return err
 		}
-		defer f.Close() //nolint:errcheck // only read from
+		defer f.Close()
 		_, err = io.Copy(p.out, f)
 		return err
 	})
@@ -243,10 +243,14 @@ var getMode = &mode{
 			}
 			if *verbose {
 				fmt.Fprintf(p.out, "%d, from %s to %s\n", got.status, got.local, got.remote)
-				got.header.Write(p.out) //nolint:errcheck // stdout is gone
+				if err := got.header.Write(p.out); err != nil {
+					return err
+				}
 				fmt.Fprintln(p.out)
 			}
-			p.out.Write(got.body) //nolint:errcheck // stdout is gone
+			if _, err := p.out.Write(got.body); err != nil {
+				return err
+			}
 			if got.status >= 400 {
 				fmt.Fprintf(p.err, "sidekick: status %d\n", got.status)
 				return exit(1)

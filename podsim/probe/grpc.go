@@ -36,7 +36,7 @@ func (p *Prober) grpc(ctx context.Context, action *corev1.GRPCAction, t Target, 
 	if err != nil {
 		return failure(fmt.Sprintf("error: failed to connect service at %q: %v", address, err))
 	}
-	defer conn.Close() //nolint:errcheck // nothing was written that could be lost
+	defer conn.Close()
 
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()

@@ -45,7 +45,7 @@ func send(client *http.Client, req *http.Request) error {
 	if err != nil {
 		return err
 	}
-	defer resp.Body.Close() //nolint:errcheck // only read from
+	defer resp.Body.Close()
 	_, _ = io.CopyN(io.Discard, resp.Body, maxOutput)
 	return nil
 }

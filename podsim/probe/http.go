@@ -35,7 +35,7 @@ func (p *Prober) httpGet(ctx context.Context, get *corev1.HTTPGetAction, t Targe
 	if err != nil {
 		return failure(err.Error())
 	}
-	defer resp.Body.Close() //nolint:errcheck // only read from
+	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxOutput))
 	if err != nil {
 		return unknown(fmt.Errorf("read the probe's response: %w", err))
@@ -55,7 +55,7 @@ func (p *Prober) httpGet(ctx context.Context, get *corev1.HTTPGetAction, t Targe
 // proxy (PB-08).
 func (p *Prober) transports() {
 	p.once.Do(func() {
-		insecure := &tls.Config{InsecureSkipVerify: true} //nolint:gosec // PB-08: a kubelet does not verify
+		insecure := &tls.Config{InsecureSkipVerify: true} // PB-08: a kubelet does not verify
 		p.probe = &http.Transport{
 			DialContext:        p.dialBounded,
 			TLSClientConfig:    insecure,

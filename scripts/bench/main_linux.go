@@ -79,6 +79,11 @@ func run(ctx context.Context) (err error) {
 	return nil
 }
 
+func installed(program string) bool {
+	_, err := exec.LookPath(program)
+	return err == nil
+}
+
 // settle lets containers that have just started come to listen to signals: as PID 1 they are deaf until then, and
 // a stop would measure its own grace period.
 func settle() {
@@ -98,7 +103,7 @@ func (b *bench) measure(ctx context.Context, sidecars int, onlyFloor, noPodman b
 	if err = b.podsim(ctx, &s); err != nil {
 		return s, fmt.Errorf("measure podsim: %w", err)
 	}
-	if _, missing := exec.LookPath("podman"); missing != nil || noPodman {
+	if noPodman || !installed("podman") {
 		return s, nil
 	}
 	if s.Podman, err = b.podman(ctx, sidecars); err != nil {

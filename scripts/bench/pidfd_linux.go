@@ -17,7 +17,7 @@ func ended(pid int, timeout time.Duration) error {
 	if err != nil {
 		return fmt.Errorf("watch process %d: %w", pid, err)
 	}
-	defer unix.Close(fd) //nolint:errcheck // a descriptor of ours
+	defer unix.Close(fd)
 	for deadline := time.Now().Add(timeout); ; {
 		left := time.Until(deadline)
 		if left <= 0 {

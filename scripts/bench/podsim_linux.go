@@ -55,9 +55,13 @@ type podsim struct {
 	rounds            int
 }
 
+// command is a podsim that the end of ctx interrupts, so that it cleans up, and kills only if that does not help.
 func (p *podsim) command(ctx context.Context, args ...string) *exec.Cmd {
-	return exec.CommandContext(ctx, p.program, append([]string{
+	cmd := exec.CommandContext(ctx, p.program, append([]string{
 		"--state-dir", filepath.Join(p.dir, "state"), "--run-dir", p.run}, args...)...)
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	cmd.WaitDelay = goneWithin
+	return cmd
 }
 
 func (p *podsim) prepare(ctx context.Context, sidekick string, sidecars int) error {
@@ -119,10 +123,7 @@ func (p *podsim) round(ctx context.Context) (start, stop time.Duration, memory [
 	}
 	if err != nil {
 		_ = cmd.Process.Signal(os.Interrupt)
-		if cmd.ProcessState == nil {
-			<-done
-		}
-		return 0, 0, nil, fmt.Errorf("%w; podsim said:\n%s", err, &output)
+		return 0, 0, nil, fmt.Errorf("%w; podsim said:\n%s", errors.Join(err, <-done), &output)
 	}
 	settle()
 	asked := time.Now()
