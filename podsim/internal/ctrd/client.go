@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"sync"
 	"time"
@@ -16,6 +17,7 @@ import (
 	"github.com/containerd/containerd/v2/pkg/dialer"
 	"github.com/containerd/errdefs"
 	"github.com/containerd/errdefs/pkg/errgrpc"
+	"github.com/containerd/log"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials/insecure"
@@ -61,6 +63,7 @@ func Open(ctx context.Context, cfg Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
+	quiet()
 	c := &Client{cfg: cfg, facts: facts, images: map[string]Image{}, accounts: map[string]accounts{}, pods: map[string]map[string]bool{}}
 	if cfg.External() {
 		if _, err := os.Stat(cfg.Address); err != nil {
@@ -81,6 +84,9 @@ func Open(ctx context.Context, cfg Config) (*Client, error) {
 	c.life, c.end = context.WithCancelCause(context.Background())
 	return c, nil
 }
+
+// quiet keeps containerd's client library from writing to this process's stderr: what it logs comes back as errors too.
+var quiet = sync.OnceFunc(func() { log.L.Logger.SetOutput(io.Discard) })
 
 func dial(address string) (*containerd.Client, error) {
 	ctr, err := containerd.New(address, containerd.WithDefaultNamespace(Namespace), containerd.WithDialOpts([]grpc.DialOption{

@@ -222,10 +222,10 @@ func newFixture(t testing.TB) *fixture {
 		if list, err := f.c.Leftovers(ctx, ""); err != nil || len(list) > 0 {
 			t.Errorf("after the removal of the run: containers %v, error %v; want none", list, err)
 		}
-		if err := RemoveCgroup(ctx, "/podsim/"+f.run); err != nil {
+		if err := RemoveCgroup(ctx, "/podsim-"+f.run); err != nil {
 			t.Error(err)
 		}
-		if dirs, _ := CgroupDirs("/podsim/" + f.run); len(dirs) > 0 {
+		if dirs, _ := CgroupDirs("/podsim-" + f.run); len(dirs) > 0 {
 			t.Errorf("cgroups left: %v", dirs)
 		}
 	})
@@ -236,7 +236,7 @@ func newFixture(t testing.TB) *fixture {
 func (f *fixture) config(name string, args ...string) ContainerConfig {
 	return ContainerConfig{
 		ID: f.run + "-" + name, Run: f.run, Pod: f.run, Name: name, Image: f.image,
-		Spec: Spec{Args: append([]string{"/prog"}, args...), Cgroup: "/podsim/" + f.run + "/" + name},
+		Spec: Spec{Args: append([]string{"/prog"}, args...), Cgroup: "/podsim-" + f.run + "/" + name},
 	}
 }
 

@@ -53,7 +53,6 @@ func keep(args []string) error {
 	if err != nil {
 		return err
 	}
-	defer users.Close()
 	for {
 		if err := blockFlock(users, unix.LOCK_EX); err != nil {
 			return err
@@ -61,10 +60,10 @@ func keep(args []string) error {
 		if err := blockFlock(users, unix.LOCK_UN); err != nil {
 			return err
 		}
-		done, err := lingerAndStop(cfg, users)
-		if done || err != nil {
-			// The keeper's lock goes before the users': whoever then gets the latter sees that a keeper is needed.
-			return errors.Join(err, unix.Close(3))
+		// The locks are left to the end of the process, where the kernel closes descriptors in their order: the
+		// keeper's goes before the users', so whoever then gets the latter sees that a keeper is needed.
+		if done, err := lingerAndStop(cfg, users); done || err != nil {
+			return err
 		}
 	}
 }
