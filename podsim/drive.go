@@ -107,7 +107,10 @@ func (d *drive) settle(ctx context.Context) (wake time.Time, done bool, err erro
 			return nil
 		}
 		for _, p := range d.run.Pods {
-			if err := take(pod.Next(p, d.status[p.Name], now)); err != nil {
+			plan := pod.Next(p, d.status[p.Name], now)
+			// A pod that nobody has asked for keeps nobody waiting: it is the director that may still ask.
+			plan.Done = plan.Done || !d.status[p.Name].Up()
+			if err := take(plan); err != nil {
 				return wake, false, err
 			}
 		}

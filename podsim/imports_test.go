@@ -37,6 +37,7 @@ var mayImport = map[string][]string{
 	"netns/intercept":  {"netns"},
 	"netns/flows":      {"netns"},
 	"netns/world":      {"netns"},
+	"netns/lab":        {"netns"}, // the throw-away machines of netns's tests
 	"netns/request":    {"netns"},
 	"volumes":          {},
 	"scenarios":        {"podsim/pod", "podsim/timeline", "podsim/manifest", "podsim/manifest/diag"},

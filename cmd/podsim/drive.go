@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/term"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/uuid"
 
 	"github.com/podsim/podsim/podsim"
 	"github.com/podsim/podsim/podsim/host"
@@ -35,6 +36,11 @@ type job struct {
 
 // drive opens the host, drives the run, and closes the host again. The view is that of the run, also if it failed.
 func (j job) drive(ctx context.Context) (h timeline.Header, v timeline.View, err error) {
+	for _, p := range j.pods {
+		if p.UID == "" { // as an API server does; one in the manifest is kept
+			p.UID = uuid.NewUUID()
+		}
+	}
 	machine, err := host.Open(ctx, j.config)
 	if err != nil {
 		return h, v, err

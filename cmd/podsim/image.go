@@ -17,7 +17,7 @@ func newImage(g *globals) *cobra.Command {
 		Args:  usage(cobra.NoArgs),
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	image.AddCommand(newImageLoad(g), newImageLs(g))
+	image.AddCommand(newImageLoad(g), newImageMake(g), newImageLs(g))
 	return image
 }
 
@@ -41,6 +41,27 @@ func newImageLoad(g *globals) *cobra.Command {
 					fmt.Fprintf(cmd.OutOrStdout(), "loaded %s\n", ref)
 				}
 			}
+			return nil
+		},
+	}
+}
+
+func newImageMake(g *globals) *cobra.Command {
+	return &cobra.Command{
+		Use:   "make IMAGE PROGRAM",
+		Short: "Make an image of one layer from a static program",
+		Args:  usage(cobra.ExactArgs(2)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			store, err := host.OpenImages(cmd.Context(), g.config())
+			if err != nil {
+				return hostError(err)
+			}
+			defer store.Close() //nolint:errcheck // what it was opened for is done
+			ref, err := store.Make(cmd.Context(), args[0], args[1])
+			if err != nil {
+				return &exit{exitUsage, err}
+			}
+			fmt.Fprintf(cmd.OutOrStdout(), "made %s\n", ref)
 			return nil
 		},
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -114,10 +115,22 @@ func (t *testCommand) one(ctx context.Context, s *scenarios.Scenario) (scenarios
 	if t.timelines != "" {
 		j.keep = filepath.Join(t.timelines, s.Name+".jsonl")
 	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	j.sinks = append(j.sinks, giveUp{cancel})
 	h, v, err := j.drive(ctx)
 	result := scenarios.Judge(s, h, v)
 	result.Broke(err)
 	return result, driveError(err)
+}
+
+// giveUp ends a run whose script has given up waiting for a pod to go away.
+type giveUp struct{ cancel context.CancelCauseFunc }
+
+func (g giveUp) Record(r timeline.Record) {
+	if m, ok := scenarios.MarkOf(r); ok && m.GaveUp != "" {
+		g.cancel(errors.New(m.GaveUp))
+	}
 }
 
 // configOf is what the host must know of a scenario. Its pods get the references of the images that were made for them.
@@ -181,6 +194,9 @@ func stubsOf(s *scenarios.Scenario) []world.Stub {
 		stub := world.Stub{Name: in.Name, Hosts: in.Hosts, Addresses: in.Addresses}
 		if h := in.HTTP; h != nil {
 			stub.HTTP = &world.HTTP{Port: h.Port}
+			if len(h.Routes) == 0 && in.Delay > 0 {
+				stub.HTTP.Routes = []world.Route{{Status: http.StatusNotFound, Delay: in.Delay}}
+			}
 			// A scenario's longest path wins; the world's first.
 			routes := slices.Clone(h.Routes)
 			slices.SortStableFunc(routes, func(a, b scenarios.Route) int { return len(b.Path) - len(a.Path) })

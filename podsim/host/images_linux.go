@@ -74,6 +74,12 @@ func (i *Images) Load(ctx context.Context, file string) ([]string, error) {
 	return refs, nil
 }
 
+// Make makes a one-layer image of a static program under a name, and returns its full reference.
+func (i *Images) Make(ctx context.Context, ref, path string) (string, error) {
+	img, err := i.runtime.FromBinary(ctx, ref, ctrd.Binary{Path: path})
+	return img.Ref, err
+}
+
 // binaryRepository is where images made of a program are named; no registry has it.
 const binaryRepository = "podsim.local/binary/"
 

@@ -155,16 +155,22 @@ func (p *podHost) policy() flows.Policy {
 	}
 	if !c.IncludeOutbound.All {
 		out.Outbound.CIDRs = c.IncludeOutbound.List
+		if len(c.IncludeOutbound.List)+len(c.IncludeOutboundPorts) == 0 {
+			out.Outbound.Port = 0 // to the ledger, empty lists mean everything
+		}
 	}
 	out.Inbound = flows.Capture{Port: int(c.InboundPort), ExceptPorts: listed(c.ExcludeInbound), ExceptCIDRs: c.ExcludeSources}
 	if !c.IncludeInbound.All {
 		out.Inbound.Ports = listed(c.IncludeInbound.List)
+		if len(c.IncludeInbound.List) == 0 {
+			out.Inbound.Port = 0
+		}
 	}
 	if c.TunnelPort != 0 {
 		out.Inbound.ExceptPorts = append(out.Inbound.ExceptPorts, flows.PortRange{First: c.TunnelPort, Last: c.TunnelPort})
 	}
 	out.UIDs = append(append(out.UIDs, c.ProxyUIDs...), c.ExcludeUIDs...)
-	out.GIDs = c.ProxyGIDs
+	out.GIDs, out.Interfaces = c.ProxyGIDs, c.ExcludeInterfaces
 	out.ProxyToSelf = c.Profile == intercept.Istio
 	out.IPv6 = c.IPv6 == intercept.IPv6Capture
 	return out

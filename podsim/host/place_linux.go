@@ -144,8 +144,8 @@ func (p *podHost) volumeSet() (volumes.Set, error) {
 			if q := v.EmptyDir.SizeLimit; q != nil {
 				out.EmptyDir.SizeLimit = q.Value()
 			}
-		default:
-			return s, fmt.Errorf("volume %s: podsim has no such kind of volume", v.Name)
+		default: // VO-20: storage that only a cluster has is a directory of the pod's own; the manifest's reader has warned
+			out.EmptyDir = &volumes.EmptyDir{}
 		}
 		s.Volumes[v.Name] = out
 	}

@@ -34,6 +34,7 @@ func Default(p *corev1.Pod) {
 	for i := range spec.Containers {
 		defaultContainer(&spec.Containers[i], spec.HostNetwork)
 	}
+	orSet(&p.Status.QOSClass, qosClass(p))
 }
 
 func defaultContainer(c *corev1.Container, hostNetwork bool) {
