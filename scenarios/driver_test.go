@@ -36,6 +36,7 @@ func TestTheDriverCarriesAScriptOut(t *testing.T) {
 	}{
 		{"up, in order, and down", "- up: {wait: ready}\n- expect: {order: proxy.startup.ok < app.started}\n- delete: {}", Pass},
 		{"what fails is deleted all the same", "- up: {wait: ready}\n- exec: {container: app, command: [a, b]}", Fail},
+		{"a failure before the pod was asked for", "- exec: {container: app, command: [a, b]}\n- up: {}", Fail},
 		{"commands may come before the pod", "- run: make\n- up: {}", Pass},
 		{"a sidecar is killed and comes back", `- up: {wait: ready}
 - kill: {container: proxy, signal: KILL}
