@@ -24,25 +24,25 @@ bundle: ## containerd, its shim, runc and the CNI plugins, from go.mod's tool li
 demo: build ## run the example scenarios and show what happens
 	$(SUDO) $(BIN)/podsim test scenarios/examples
 
-test: build vet lint unit race real crash ## everything that CI runs
+test: build vet lint race real crash ## everything that CI runs
 
 vet:
 	$(GO) vet ./...
-	GOOS=darwin $(GO) build -o /dev/null ./...
+	GOOS=darwin $(GO) build ./...
 	GOOS=windows $(GO) build -o /dev/null ./cmd/podsim
 
 lint: ## the linter, built from scripts/lint at its pinned version
-	cd scripts/lint && $(GO) tool golangci-lint run --config ../../.golangci.yml ../../...
+	$(GO) tool -modfile=scripts/lint/go.mod golangci-lint run
 
-# The pure packages: no root, no machine. -short leaves out what needs the host.
+# The pure packages: no root, no machine.
 PURE := ./podsim ./podsim/pod/... ./podsim/timeline/... ./podsim/manifest/... ./scenarios/...
-unit: ## tests of the pure packages
+unit: ## tests of the pure packages alone, in seconds
 	$(GO) test $(PURE)
 
 race: ## the concurrent packages, under the race detector
 	$(GO) test -race ./podsim ./podsim/pod/podtest ./podsim/probe ./netns/world
 
-real: build ## tests against real containerd, containers and packets; root; a missing prerequisite fails
+real: build ## every test, those against real containerd, containers and packets too; root; a missing prerequisite fails
 	PODSIM_REQUIRE_HOST=1 PODSIM_BUNDLE=$(CURDIR)/$(BIN) $(GO) test $(if $(SUDO),-exec "$(SUDO) -E") -count=1 -timeout 20m ./...
 
 crash: build ## kill podsim before and after every action, and look for leaks
