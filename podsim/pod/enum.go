@@ -2,6 +2,9 @@ package pod
 
 import "fmt"
 
+// These functions are what the methods of every enum here do. A value's text is its name in names; 0 and what lies
+// beyond names have none. To marshal such a value is an error, and so is to unmarshal a text that is no name.
+
 // enumerate lists the values 1..n-1 of an enum whose zero value means "none".
 func enumerate[T ~uint8](n int) []T {
 	out := make([]T, 0, n-1)

@@ -144,7 +144,7 @@ func (r *report) waiting(spec *corev1.Container, c *ContainerStatus) *corev1.Con
 		return nil
 	}
 	underway := r.s.sync.active && !r.s.sync.stopping && r.s.sync.turn == spec.Name
-	if w := waitingFor(r.p, c, r.now); w.Reason != "" && !(underway && c.Failure == nil) {
+	if w := waitingFor(r.p, c, r.now); w.Reason != "" && (!underway || c.Failure != nil) {
 		return &w
 	}
 	switch {

@@ -109,7 +109,7 @@ func probeDue(c *ContainerStatus, k ProbeKind, p *corev1.Probe) time.Time {
 		return origin
 	}
 	period := seconds(p.PeriodSeconds, defaultPeriod)
-	return origin.Add((begun.Sub(origin)/period + 1) * period)
+	return origin.Add(begun.Sub(origin).Truncate(period) + period)
 }
 
 func seconds(n int32, otherwise int32) time.Duration {

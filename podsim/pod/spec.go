@@ -60,16 +60,6 @@ func containerOf(p *corev1.Pod, name string) *corev1.Container {
 	return nil
 }
 
-// hasSidecar reports whether any init container is a sidecar.
-func hasSidecar(p *corev1.Pod) bool {
-	for i := range p.Spec.InitContainers {
-		if initRole(&p.Spec.InitContainers[i]) == RoleSidecar {
-			return true
-		}
-	}
-	return false
-}
-
 // defaultGrace is what an API server fills in for terminationGracePeriodSeconds.
 const defaultGrace = 30
 

@@ -59,22 +59,22 @@ func (s *pass) drop() { *s = pass{number: s.number} }
 
 // advance gives the turn to the next container while the current one's is over. A container in back-off when its
 // turn comes is passed over (BO-03).
-func (st *Status) advance(now time.Time) {
-	s := &st.sync
-	for s.active && st.turnOver() {
+func (s *Status) advance(now time.Time) {
+	p := &s.sync
+	for p.active && s.turnOver() {
 		switch {
-		case len(s.thenStop) > 0:
-			s.give(s.thenStop[0], true)
-			s.thenStop = s.thenStop[1:]
-		case len(s.then) > 0:
-			next := s.then[0]
-			s.then = s.then[1:]
-			if c := st.find(next); c != nil && c.heldUntil(now).After(now) {
+		case len(p.thenStop) > 0:
+			p.give(p.thenStop[0], true)
+			p.thenStop = p.thenStop[1:]
+		case len(p.then) > 0:
+			next := p.then[0]
+			p.then = p.then[1:]
+			if c := s.find(next); c != nil && c.heldUntil(now).After(now) {
 				continue
 			}
-			s.give(next, false)
+			p.give(next, false)
 		default:
-			s.drop()
+			p.drop()
 		}
 	}
 }
@@ -83,14 +83,14 @@ func (s *pass) give(turn string, stopping bool) {
 	s.turn, s.stopping, s.stage, s.done, s.failed = turn, stopping, 0, false, false
 }
 
-func (st *Status) turnOver() bool {
-	s := &st.sync
-	if s.done {
+func (s *Status) turnOver() bool {
+	p := &s.sync
+	if p.done {
 		return true
 	}
-	if !s.stopping && !s.failed {
+	if !p.stopping && !p.failed {
 		return false
 	}
-	c := st.seen(s.turn)
-	return c.State != StateRunning && !st.preStopping(c)
+	c := s.seen(p.turn)
+	return c.State != StateRunning && !s.preStopping(c)
 }
