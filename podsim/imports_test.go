@@ -18,19 +18,20 @@ const module = "github.com/podsim/podsim/"
 // mayImport is the architecture's table: each of our packages, and which of ours it may import. A package that is
 // not here may not exist; an import that is not here may not be.
 var mayImport = map[string][]string{
-	"podsim/pod":               {},
-	"podsim/pod/podtest":       {"podsim/pod"},
-	"podsim/timeline":          {"podsim/pod"},
-	"podsim":                   {"podsim/pod", "podsim/timeline"},
-	"podsim/manifest/diag":     {},
-	"podsim/manifest/strict":   {"podsim/manifest/diag"},
-	"podsim/manifest":          {"podsim/manifest/diag", "podsim/manifest/strict", "podsim/pod"},
-	"podsim/manifest/env":      {"podsim/manifest"},
-	"podsim/manifest/payload":  {"podsim/manifest/env"},
-	"podsim/manifest/netfiles": {},
-	"podsim/probe":             {"podsim/pod"},
-	"podsim/internal/ctrd":     {},
-	"podsim/internal/rundir":   {},
+	"podsim/pod":                {},
+	"podsim/pod/podtest":        {"podsim/pod"},
+	"podsim/timeline":           {"podsim/pod"},
+	"podsim":                    {"podsim/pod", "podsim/timeline"},
+	"podsim/manifest/diag":      {},
+	"podsim/manifest/strict":    {"podsim/manifest/diag"},
+	"podsim/manifest":           {"podsim/manifest/diag", "podsim/manifest/strict", "podsim/pod"},
+	"podsim/manifest/env":       {"podsim/manifest", "podsim/manifest/reference"},
+	"podsim/manifest/payload":   {"podsim/manifest/env"},
+	"podsim/manifest/netfiles":  {},
+	"podsim/manifest/reference": {}, // the form of $(NAME), which env and probe share
+	"podsim/probe":              {"podsim/pod", "podsim/manifest/reference"},
+	"podsim/internal/ctrd":      {},
+	"podsim/internal/rundir":    {},
 	"podsim/host": {"podsim/pod", "podsim/timeline", "podsim/manifest", "podsim/manifest/env", "podsim/manifest/payload", "podsim/manifest/netfiles", "podsim/probe",
 		"podsim/internal/ctrd", "podsim/internal/rundir", "netns", "netns/intercept", "netns/flows", "netns/world", "netns/request", "volumes"},
 	"netns":            {},
@@ -49,7 +50,7 @@ var mayImport = map[string][]string{
 var anything = []string{"cmd/podsim"}
 
 // pure packages decide; they do nothing.
-var pure = []string{"podsim/pod", "podsim/timeline", "scenarios", "scenarios/report", "podsim/manifest/diag", "podsim/manifest/env"}
+var pure = []string{"podsim/pod", "podsim/timeline", "scenarios", "scenarios/report", "podsim/manifest/diag", "podsim/manifest/env", "podsim/manifest/reference"}
 
 // effectful is what a pure package may not import: anything that touches the machine.
 var effectful = []string{"os/exec", "net", "net/http", "syscall", "golang.org/x/sys/unix", "math/rand", "math/rand/v2", "crypto/rand"}

@@ -20,7 +20,6 @@ import (
 	"github.com/podsim/podsim/netns/request"
 	"github.com/podsim/podsim/podsim/internal/ctrd"
 	"github.com/podsim/podsim/podsim/internal/rundir"
-	"github.com/podsim/podsim/podsim/manifest/env"
 	"github.com/podsim/podsim/podsim/pod"
 	"github.com/podsim/podsim/podsim/probe"
 )
@@ -93,7 +92,9 @@ func (c *container) hook(ctx context.Context, a pod.Action) (pod.Event, error) {
 func (c *container) runHook(ctx context.Context, h *corev1.LifecycleHandler) (pod.Event, error) {
 	switch {
 	case h.Exec != nil:
-		return c.execHook(ctx, env.Static(c.spec, h.Exec.Command))
+		// As it is written: the kubelet expands $(NAME) in the commands of probes (PB-07), but not in those of hooks
+		// (LH-07; Run in kubelet/lifecycle/handlers.go).
+		return c.execHook(ctx, h.Exec.Command)
 	case h.HTTPGet != nil:
 		warning, err := c.pod.prober.HTTPHook(ctx, h.HTTPGet, c.target())
 		if warning != "" {

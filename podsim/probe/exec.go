@@ -8,6 +8,8 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/podsim/podsim/podsim/manifest/reference"
 )
 
 // execute runs the command; exit code 0 is success, any other and a time-out are failures (PB-06). A command that
@@ -44,36 +46,13 @@ func Expand(command []string, env []corev1.EnvVar) []string {
 	for _, e := range env {
 		values[e.Name] = e.Value
 	}
+	known := func(name string) (string, bool) {
+		value, ok := values[name]
+		return value, ok
+	}
 	out := make([]string, len(command))
 	for i, word := range command {
-		out[i] = expand(word, values)
+		out[i] = reference.Expand(word, known)
 	}
 	return out
-}
-
-func expand(word string, values map[string]string) string {
-	var b strings.Builder
-	for {
-		text, rest, found := strings.Cut(word, "$")
-		b.WriteString(text)
-		if !found {
-			return b.String()
-		}
-		name, after, closed := strings.Cut(strings.TrimPrefix(rest, "("), ")")
-		switch {
-		case strings.HasPrefix(rest, "$"):
-			b.WriteByte('$')
-			rest = rest[1:]
-		case strings.HasPrefix(rest, "(") && closed:
-			value, known := values[name]
-			if !known {
-				value = "$(" + name + ")"
-			}
-			b.WriteString(value)
-			rest = after
-		default:
-			b.WriteByte('$')
-		}
-		word = rest
-	}
 }

@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/podsim/podsim/podsim/manifest/reference"
 )
 
 // CreateContainerConfigError is the reason of a container that waits because its configuration cannot be made.
@@ -85,7 +87,7 @@ func (e Env) Strings() []string {
 
 // Expand replaces each $(NAME) of s that is defined; what is not stays as it is, and $$ is a plain $ (CM-02).
 func (e Env) Expand(s string) string {
-	return expand(s, func(name string) (string, bool) { return e.Lookup(name) })
+	return reference.Expand(s, e.Lookup)
 }
 
 // ExpandAll expands each of a command's words. nil stays nil: the image's own command is then meant (CM-01).
@@ -104,7 +106,7 @@ func (e Env) ExpandAll(words []string) []string {
 // leave the volume.
 func (e Env) SubPath(expr string) (string, error) {
 	var missing []string
-	sub := expand(expr, func(name string) (string, bool) {
+	sub := reference.Expand(expr, func(name string) (string, bool) {
 		v, ok := e.Lookup(name)
 		if !ok {
 			missing = append(missing, name)
@@ -120,18 +122,6 @@ func (e Env) SubPath(expr string) (string, error) {
 		return "", errorf("unable to provision SubPath `%s`: must not contain '..'", sub)
 	}
 	return sub, nil
-}
-
-// Static expands $(NAME) by the plain values of the container's own env only, as the kubelet does for the commands
-// of exec probes and hooks (PB-07, LH-07).
-func Static(c *corev1.Container, words []string) []string {
-	e := Env{values: map[string]string{}}
-	for _, v := range c.Env {
-		if v.ValueFrom == nil {
-			e.set(v.Name, v.Value)
-		}
-	}
-	return e.ExpandAll(words)
 }
 
 func (e *Env) set(name, value string) {
@@ -186,7 +176,7 @@ func (e *Env) value(f Facts, c *corev1.Container, v corev1.EnvVar, services map[
 			value, ok := services[name]
 			return value, ok
 		}
-		return expand(v.Value, known), true, nil
+		return reference.Expand(v.Value, known), true, nil
 	}
 	switch ns := f.Pod.Namespace; {
 	case from.FieldRef != nil:

@@ -244,13 +244,6 @@ func TestASubPathExprStaysInTheVolume(t *testing.T) { // VO-12
 	}
 }
 
-func TestProbeCommandsSeePlainValuesOnly(t *testing.T) { // PB-07, LH-07
-	_, c := facts(t, `env: [{name: A, value: a}, {name: B, valueFrom: {fieldRef: {fieldPath: metadata.name}}}]`)
-	if got := env.Static(c, []string{"$(A)", "$(B)"}); !slices.Equal(got, []string{"a", "$(B)"}) {
-		t.Errorf("the words are %q, want a and $(B)", got)
-	}
-}
-
 func TestTheDeclaredNodeIsUsed(t *testing.T) { // DW-05
 	f, _ := facts(t, `workingDir: /`)
 	f.Allocatable = corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("2500m")}
