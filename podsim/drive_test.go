@@ -40,7 +40,11 @@ type counter struct {
 }
 
 func (c *counter) Record(r timeline.Record) { c.records = append(c.records, r) }
-func (c *counter) Flush() error             { c.flushed = len(c.records); return errors.New("a sink's error is its own") }
+
+func (c *counter) Flush() error {
+	c.flushed = len(c.records)
+	return errors.New("a sink's error is its own")
+}
 
 func TestARunGoesFromNothingToNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -112,7 +116,7 @@ func TestAnAskFromOutsideDeletesThePod(t *testing.T) {
 		host := &podtest.Host{Pods: []*corev1.Pod{p}, Scripts: map[string]pod.Script{"a": script}}
 		asks := make(chan pod.Action)
 		go func() {
-			time.Sleep(5 * time.Second)
+			<-time.After(5 * time.Second)
 			asks <- pod.Action{Op: pod.OpDelete, Pod: "a"}
 			close(asks)
 		}()

@@ -188,13 +188,6 @@ func (b *bench) exit(container string, code int, after time.Duration) {
 	b.end(a, pod.Event{Exit: &pod.Exit{Code: code, LastLog: []string{container + " says goodbye"}}}, after)
 }
 
-// note puts a Noted event on the timeline after a while.
-func (b *bench) note(e pod.Event, after time.Duration) {
-	e.Kind, e.Time = pod.Noted, b.now.Add(after)
-	b.ids++
-	heap.Push(&b.due, delivery{e.Time, b.ids, e})
-}
-
 func (b *bench) fold(t *testing.T, e pod.Event) {
 	t.Helper()
 	b.log.Append(e)

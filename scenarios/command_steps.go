@@ -161,7 +161,7 @@ func (v *requestVerb) look(s scene) []Finding {
 	if v.want.flow != nil && out[0].Outcome == Pass {
 		g := s.finding("the request's flow: " + v.want.flow.String())
 		g.Check, g.Pos, g.Containers, g.Proof = "flow", v.want.flow.pos, f.Containers, f.Proof
-		out = append(out, v.want.flow.judgeOf(s, g, v.from, *r))
+		out = append(out, v.want.flow.judgeOf(s, g, *r))
 	}
 	return out
 }

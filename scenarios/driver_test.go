@@ -17,7 +17,7 @@ var _ podsim.Director = (*Script)(nil)
 
 // others answers what a scenario asks for: commands of one word succeed, others fail with their length.
 func others(_ context.Context, a pod.Action) (pod.Event, error) {
-	time.Sleep(2 * time.Millisecond) // in a bubble: virtual time
+	<-time.After(2 * time.Millisecond) // in a bubble: virtual time
 	switch a.Op {
 	case pod.OpExec, pod.OpRun:
 		return pod.Event{Output: &pod.Output{Code: len(a.Command) - 1}}, nil

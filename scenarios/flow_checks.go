@@ -108,7 +108,7 @@ func orNobody(s string) string {
 }
 
 // judgeOf finds the flow of a request, by its two ends, and judges it.
-func (w flowWant) judgeOf(s scene, f Finding, opener string, r pod.Response) Finding {
+func (w flowWant) judgeOf(s scene, f Finding, r pod.Response) Finding {
 	l, seq, err := s.ledger()
 	f.Proof = append(f.Proof, proofOf(seq)...)
 	switch {

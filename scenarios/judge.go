@@ -8,7 +8,6 @@ import (
 
 	"github.com/podsim/podsim/podsim/pod"
 	"github.com/podsim/podsim/podsim/timeline"
-	corev1 "k8s.io/api/core/v1"
 )
 
 // A Result is what came of one scenario.
@@ -79,7 +78,7 @@ func Judge(s *Scenario, h timeline.Header, v timeline.View) Result {
 	if len(pods) == 1 && len(s.Pods) == 1 && pods[0].Name != s.Pods[0].Name {
 		res.Errors = append(res.Errors, fmt.Sprintf("the timeline is of pod %s, the scenario of pod %s", pods[0].Name, s.Pods[0].Name))
 	}
-	c.finish(pods)
+	c.finish()
 	if c.cleanup != "" {
 		res.Errors = append(res.Errors, c.cleanup)
 	}
@@ -121,7 +120,7 @@ func (r *Result) conclude() {
 }
 
 // finish judges what the timeline does not end: the step that was under way, and steps that it does not know.
-func (c *course) finish(pods []*corev1.Pod) {
+func (c *course) finish() {
 	at := c.history.Last().Time
 	if c.open {
 		d := c.decide(at)

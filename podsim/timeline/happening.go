@@ -58,7 +58,7 @@ func Happenings() []Happening {
 	return out
 }
 
-// OfContainer, OfPod and OfStub say whose happening h is; RulesInstalled is nobody's.
+// OfContainer reports whether h happens to a container. RulesInstalled happens to nobody.
 func (h Happening) OfContainer() bool { return h >= Pulled && h <= ProbeFail }
 
 // OfPod reports whether h happens to a pod.

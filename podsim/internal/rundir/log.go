@@ -90,7 +90,7 @@ func ReadLog(path string, tail int) ([]Line, error) {
 		}
 		return nil, fmt.Errorf("read log: %w", err)
 	}
-	defer f.Close() //nolint:errcheck // only read from
+	defer f.Close()
 	var lines []Line
 	partial := make(map[Stream]string)
 	in := bufio.NewScanner(f)

@@ -70,7 +70,7 @@ func syncDir(dir string) error {
 	if err != nil {
 		return err
 	}
-	defer d.Close() //nolint:errcheck // only read from
+	defer d.Close()
 	return d.Sync()
 }
 

@@ -26,7 +26,7 @@ func TestMain(m *testing.M) {
 			err = r.Commit(Record{Pods: []Pod{{Name: "p"}}})
 		}
 		fmt.Println(r.ID, err)
-		io.Copy(io.Discard, os.Stdin) //nolint:errcheck // until the test ends it
+		io.Copy(io.Discard, os.Stdin) // until the test ends it
 		os.Exit(0)
 	}
 	os.Exit(m.Run())
@@ -64,7 +64,7 @@ func TestARunLivesAsLongAsItsProcess(t *testing.T) {
 	if err := owner.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	owner.Wait() //nolint:errcheck // it was killed
+	owner.Wait() // it was killed
 	if runs, err = List(state); err != nil || len(runs) != 1 || runs[0].Alive {
 		t.Fatalf("after its process was killed the list is %+v, %v; want one dead run", runs, err)
 	}

@@ -134,7 +134,7 @@ func TestNearest(t *testing.T) {
 	names := []string{"containers", "initContainers", "volumes", "image", "imagePullPolicy", "name", "env", "envFrom"}
 	for word, want := range map[string]string{
 		"contaners": "containers", "containrs": "containers", "Image": "image", "imagepullpolicy": "imagePullPolicy",
-		"nmae": "name", "evn": "env", "volume": "volumes", "zzz": "", "": "", "replicas": "",
+		"anme": "name", "evn": "env", "volume": "volumes", "zzz": "", "": "", "replicas": "",
 		strings.Repeat("x", 10_000): "",
 	} {
 		if got := diag.Nearest(word, names); got != want {
