@@ -107,7 +107,7 @@ func (s Set) lock() (unlock func(), err error) {
 		return nil, err
 	}
 	for {
-		if err = unix.Flock(int(dir.Fd()), unix.LOCK_EX); err != unix.EINTR {
+		if err = unix.Flock(int(dir.Fd()), unix.LOCK_EX); !errors.Is(err, unix.EINTR) {
 			break
 		}
 	}

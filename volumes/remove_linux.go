@@ -26,7 +26,7 @@ const maxPasses = 100
 // descent: a directory's own directories are moved up beside it, and a tree is one level deep when its turn comes.
 func removeTree(ctx context.Context, dir string) error {
 	parent, err := unix.Open(filepath.Dir(dir), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err == unix.ENOENT {
+	if errors.Is(err, unix.ENOENT) {
 		return nil
 	}
 	if err != nil {
@@ -163,7 +163,7 @@ func openDir(parent int, name string) (*os.File, error) {
 
 // asMount says what the kernel means where it keeps us from a mount point.
 func asMount(err error) error {
-	if err == unix.EXDEV || err == unix.EBUSY {
+	if errors.Is(err, unix.EXDEV) || errors.Is(err, unix.EBUSY) {
 		return fmt.Errorf("something is mounted on it, so it is left alone: %w", err)
 	}
 	return err

@@ -35,7 +35,7 @@ func (s Set) holdSubPath(root string, m Mount) (string, error) {
 // openSubPath opens sub in the directory root and makes what is missing of it. The caller closes the descriptor.
 func openSubPath(root int, sub string) (int, error) {
 	found, err := openBeneath(root, sub)
-	if err != unix.ENOENT {
+	if !errors.Is(err, unix.ENOENT) {
 		return found, describe(err)
 	}
 	var st unix.Stat_t
@@ -49,7 +49,7 @@ func openSubPath(root int, sub string) (int, error) {
 			at, missing = found, missing[i:]
 			break
 		}
-		if err != unix.ENOENT {
+		if !errors.Is(err, unix.ENOENT) {
 			return -1, describe(err)
 		}
 	}
@@ -70,7 +70,7 @@ func openSubPath(root int, sub string) (int, error) {
 // never followed.
 func makeBelow(at int, name string, mode uint32) (int, error) {
 	made := unix.Mkdirat(at, name, mode)
-	if made != nil && made != unix.EEXIST {
+	if made != nil && !errors.Is(made, unix.EEXIST) {
 		return -1, &os.PathError{Op: "mkdir", Path: name, Err: made}
 	}
 	fd, err := unix.Openat(at, name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
@@ -96,10 +96,10 @@ func openBeneath(root int, name string) (int, error) {
 func openat2(dir int, name string, how unix.OpenHow) (int, error) {
 	for tries := 0; ; tries++ {
 		fd, err := unix.Openat2(dir, name, &how)
-		if err == unix.EINTR || err == unix.EAGAIN && tries < 128 {
+		if errors.Is(err, unix.EINTR) || errors.Is(err, unix.EAGAIN) && tries < 128 {
 			continue
 		}
-		if err == unix.ENOSYS {
+		if errors.Is(err, unix.ENOSYS) {
 			err = errNoOpenat2
 		}
 		return fd, err
@@ -108,12 +108,12 @@ func openat2(dir int, name string, how unix.OpenHow) (int, error) {
 
 // describe says in words what the kernel says of a path that it does not resolve.
 func describe(err error) error {
-	switch err {
-	case unix.EXDEV:
+	switch {
+	case errors.Is(err, unix.EXDEV):
 		return errors.New("it leads out of the volume: subPaths and the symlinks in them must stay inside")
-	case unix.ELOOP:
+	case errors.Is(err, unix.ELOOP):
 		return errors.New("it has a loop of symlinks, or leads through /proc")
-	case unix.ENOTDIR:
+	case errors.Is(err, unix.ENOTDIR):
 		return errors.New("it leads through something that is not a directory")
 	}
 	return err

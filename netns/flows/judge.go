@@ -139,7 +139,7 @@ func (j judge) verdict(f Flow, e *entry) (Verdict, string) {
 	case f.Opener == p.Proxy:
 		return j.proxys(f, e, failed, how)
 	case j.captured(f, e):
-		return j.captures(f, e, failed, how)
+		return j.captures(e, failed, how)
 	case e.before:
 		return PreRule, "opened before the ledger was loaded"
 	case e.orig.proto == protoTCP && e.firstTCP > tcpSynRecv:
@@ -185,7 +185,7 @@ func (j judge) captured(f Flow, e *entry) bool {
 	return f.Taker == j.policy.Proxy && (redirected(e) || j.tproxied(e))
 }
 
-func (j judge) captures(f Flow, e *entry, failed Verdict, how string) (Verdict, string) {
+func (j judge) captures(e *entry, failed Verdict, how string) (Verdict, string) {
 	if failed != 0 {
 		return failed, fmt.Sprintf("redirected to %s, %s", e.reply.src, how)
 	}
@@ -204,7 +204,7 @@ func (j judge) isSelf(f Flow) bool {
 	case a == netip.AddrFrom4([4]byte{127, 0, 0, 1}), a == netip.IPv6Loopback():
 		return true
 	}
-	return j.isLocal(a) && !(j.policy.CapturesSelf && f.Opener != j.policy.Proxy)
+	return j.isLocal(a) && (!j.policy.CapturesSelf || f.Opener == j.policy.Proxy)
 }
 
 // excluded finds why a flow need not be captured: Exempt or Escaped, or 0 if it had to be.
@@ -232,7 +232,7 @@ func (j judge) excluded(f Flow, e *entry) (Verdict, string) {
 		}
 	}
 	dns := p.DNSPort != 0 && port == 53
-	if e.orig.proto != protoTCP && !(e.orig.proto == protoUDP && dns) {
+	if e.orig.proto != protoTCP && (e.orig.proto != protoUDP || !dns) {
 		return Escaped, f.Protocol + " is not captured"
 	}
 	if ok, why := p.Outbound.covers(port, f.Destination.Addr()); !ok && !dns {

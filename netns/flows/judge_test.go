@@ -260,8 +260,8 @@ func TestWhateverHappenedTheLedgerIsConsistent(t *testing.T) {
 				p.Proxy = ""
 			}
 		})
-		var made_ []made
-		for begin, n := 0, rapid.IntRange(0, 20).Draw(t, "n"); len(made_) < n; {
+		var drawn []made
+		for begin, n := 0, rapid.IntRange(0, 20).Draw(t, "n"); len(drawn) < n; {
 			begin += rapid.IntRange(0, 3).Draw(t, "gap")
 			m := made{
 				opener: rapid.IntRange(stranger, 2).Draw(t, "opener"), taker: rapid.IntRange(stranger, 2).Draw(t, "taker"),
@@ -275,9 +275,9 @@ func TestWhateverHappenedTheLedgerIsConsistent(t *testing.T) {
 			if rapid.Bool().Draw(t, "ended") {
 				m.end = begin + rapid.IntRange(1, 5).Draw(t, "life")
 			}
-			made_ = append(made_, m)
+			drawn = append(drawn, m)
 		}
-		flows := judged(p, made_...)
+		flows := judged(p, drawn...)
 		onward := map[int]int{}
 		for i, f := range flows {
 			if f.ID != i+1 || f.Verdict == 0 {
@@ -307,7 +307,7 @@ func TestWhateverHappenedTheLedgerIsConsistent(t *testing.T) {
 				onward[f.Onward] = f.ID
 			}
 		}
-		if again := judged(p, made_...); fmt.Sprint(again) != fmt.Sprint(flows) {
+		if again := judged(p, drawn...); fmt.Sprint(again) != fmt.Sprint(flows) {
 			t.Fatal("the same entries gave other flows")
 		}
 	})

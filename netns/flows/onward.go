@@ -160,11 +160,6 @@ func (o *openings) openAt(at time.Time) []int {
 	return out
 }
 
-func (o *openings) claim(lo, hi int) {
-	o.edges[lo]++
-	o.edges[hi]--
-}
-
 // settle adds how often each flow was claimed to claims, by ID-1.
 func (o *openings) settle(claims []int) {
 	n := 0

@@ -91,11 +91,11 @@ func (s *stream) join() (syscall.RawConn, error) {
 func (s *stream) read(rc syscall.RawConn) {
 	err := rc.Read(func(fd uintptr) bool {
 		for {
-			switch err := s.receive(int(fd)); err {
-			case nil, unix.EINTR:
-			case unix.EAGAIN:
+			switch err := s.receive(int(fd)); {
+			case err == nil, errors.Is(err, unix.EINTR):
+			case errors.Is(err, unix.EAGAIN):
 				return false
-			case unix.ENOBUFS:
+			case errors.Is(err, unix.ENOBUFS):
 				s.mu.Lock()
 				s.overruns++
 				s.mu.Unlock()

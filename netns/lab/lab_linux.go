@@ -161,7 +161,7 @@ func removeCgroup(dir string) error {
 			}
 			return nil
 		}
-		unix.Poll(nil, 1)
+		<-time.After(time.Millisecond)
 	}
 }
 

@@ -192,7 +192,7 @@ func TestAnHTTPRequestIsSentAsWritten(t *testing.T) {
 		switch r.URL.Path {
 		case "/moved":
 			w.Header().Set("Location", "/elsewhere")
-			w.WriteHeader(302)
+			w.WriteHeader(http.StatusFound)
 		case "/big":
 			w.Write(make([]byte, MaxBody+1))
 		case "/full":

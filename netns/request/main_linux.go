@@ -19,7 +19,7 @@ func Main() int {
 		return 1
 	}
 	go func() { // until the process ends, or whoever started it has gone
-		io.Copy(io.Discard, os.Stdin)
+		_, _ = io.Copy(io.Discard, os.Stdin) // an error is the end, too
 		os.Exit(1)
 	}()
 	if err := json.NewEncoder(os.Stdout).Encode(t.perform()); err != nil {

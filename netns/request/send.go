@@ -100,7 +100,7 @@ func (s *sender) tcp(ctx context.Context, r Request) error {
 		return err
 	}
 	defer conn.Close()
-	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) }) // one that is closed has ended
 	defer stop()
 	if _, err := io.WriteString(conn, r.Send); err != nil {
 		return err

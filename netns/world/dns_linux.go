@@ -90,7 +90,7 @@ func (r resolver) reply(ctx context.Context, rw dns.ResponseWriter, query *dns.M
 		}
 		answer.Truncate(size)
 	}
-	rw.WriteMsg(answer) // a client that has gone needs no answer
+	_ = rw.WriteMsg(answer) // a client that has gone needs no answer
 }
 
 func (r resolver) answer(ctx context.Context, query *dns.Msg, network string) *dns.Msg {

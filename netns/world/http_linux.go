@@ -32,7 +32,7 @@ func (w *World) serveHTTP(ctx context.Context, s Stub, l net.Listener) {
 		ReadHeaderTimeout: time.Minute,
 		ErrorLog:          log.New(io.Discard, "", 0), // what a client does wrong is on record as its connection
 	}
-	w.running.Go(func() { server.Serve(witnessing{l, w, s.Name}) })
+	w.running.Go(func() { _ = server.Serve(witnessing{l, w, s.Name}) }) // it says no more than that it was closed
 	w.closes = append(w.closes, func() error {
 		if err := server.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
 			return fmt.Errorf("stub %s: %w", s.Name, err)

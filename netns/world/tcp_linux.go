@@ -56,7 +56,7 @@ func (p TCP) behave(ctx context.Context, v *witness) {
 	case Reset:
 		v.tell()
 		wait(ctx, p.Delay)
-		v.Conn.(*net.TCPConn).SetLinger(0)
+		_ = v.Conn.(*net.TCPConn).SetLinger(0)
 	case Hang:
 		v.tell()
 		<-ctx.Done()
@@ -91,7 +91,7 @@ func (p TCP) behave(ctx context.Context, v *witness) {
 	}
 }
 
-// echo sends back what comes, to the end of what comes.
+// echo sends back what comes, to the end of what comes or of the connection.
 func echo(v *witness) {
-	io.Copy(struct{ io.Writer }{v}, struct{ io.Reader }{v})
+	_, _ = io.Copy(struct{ io.Writer }{v}, struct{ io.Reader }{v})
 }
