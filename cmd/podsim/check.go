@@ -28,9 +28,9 @@ func newCheck() *cobra.Command {
 }
 
 func check(out, errOut io.Writer, scenarioFile, timelineFile, name string) error {
-	s, err := oneScenario(scenarioFile, name)
+	s, err := oneScenario(errOut, scenarioFile, name)
 	if err != nil {
-		return &exit{exitUsage, err}
+		return err
 	}
 	f, err := os.Open(timelineFile)
 	if err != nil {
@@ -52,10 +52,10 @@ func check(out, errOut io.Writer, scenarioFile, timelineFile, name string) error
 }
 
 // oneScenario loads the scenario that is meant.
-func oneScenario(file, name string) (*scenarios.Scenario, error) {
+func oneScenario(errOut io.Writer, file, name string) (*scenarios.Scenario, error) {
 	all, found := scenarios.Load(file)
-	if err := found.Err(); err != nil {
-		return nil, fmt.Errorf("%+v", err)
+	if err := amiss(errOut, found); err != nil {
+		return nil, err
 	}
 	var fit []*scenarios.Scenario
 	var names []string
@@ -66,7 +66,7 @@ func oneScenario(file, name string) (*scenarios.Scenario, error) {
 		}
 	}
 	if len(fit) != 1 {
-		return nil, fmt.Errorf("%s has %d scenarios that fit; choose one with --name, of %v", file, len(fit), names)
+		return nil, &exit{exitUsage, fmt.Errorf("%s has %d scenarios that fit; choose one with --name, of %v", file, len(fit), names)}
 	}
 	return fit[0], nil
 }

@@ -42,6 +42,9 @@ func (j job) drive(ctx context.Context) (h timeline.Header, v timeline.View, err
 		}
 	}
 	machine, err := host.Open(ctx, j.config)
+	if err != nil && errors.Is(context.Cause(ctx), errInterrupted) {
+		return h, v, errInterrupted
+	}
 	if err != nil {
 		return h, v, err
 	}

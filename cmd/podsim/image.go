@@ -35,7 +35,7 @@ func newImageLoad(g *globals) *cobra.Command {
 			for _, file := range files {
 				refs, err := store.Load(cmd.Context(), file)
 				if err != nil {
-					return &exit{exitUsage, err}
+					return inputError(err)
 				}
 				for _, ref := range refs {
 					fmt.Fprintf(cmd.OutOrStdout(), "loaded %s\n", ref)
@@ -59,7 +59,7 @@ func newImageMake(g *globals) *cobra.Command {
 			defer store.Close() //nolint:errcheck // what it was opened for is done
 			ref, err := store.Make(cmd.Context(), args[0], args[1])
 			if err != nil {
-				return &exit{exitUsage, err}
+				return inputError(err)
 			}
 			fmt.Fprintf(cmd.OutOrStdout(), "made %s\n", ref)
 			return nil

@@ -40,13 +40,10 @@ whom. Containers behave well: images are there, init containers end after a seco
 }
 
 func plan(out, errOut io.Writer, file string, sel manifest.Select) error {
-	m, found := manifest.Load(file)
-	p, more := m.Pod(sel, manifest.Options{})
-	found = append(found, more...)
-	if err := found.Err(); err != nil {
-		return &exit{exitUsage, fmt.Errorf("%+v", err)}
+	_, p, err := readPod(errOut, file, sel, manifest.Options{})
+	if err != nil {
+		return err
 	}
-	fmt.Fprint(errOut, found.Warnings().Detail())
 	begin := time.Unix(0, 0).UTC()
 	stop := pod.Ask{Action: pod.Action{Op: pod.OpDelete, Pod: p.Name, Why: "the rehearsal's stop"}, After: planStay, Ready: true, Latest: planPatience}
 	events, status, err := pod.Rehearse(p, pod.Script{}, begin, planHorizon, stop)
@@ -57,12 +54,13 @@ func plan(out, errOut io.Writer, file string, sel manifest.Select) error {
 	var log timeline.Log
 	var s pod.Status
 	var waits []pod.Wait
+	width := nameWidth(p)
 	for _, e := range events {
 		live.Record(log.Append(e))
 		if s, err = s.Apply(e); err != nil {
 			return err
 		}
-		waits = sayWaits(out, waits, pod.Next(p, s, e.Time).Waiting, e.Time.Sub(begin))
+		waits = sayWaits(out, width, waits, pod.Next(p, s, e.Time).Waiting, e.Time.Sub(begin))
 	}
 	last := log.View().At(log.View().Len()).Time
 	fmt.Fprintf(out, "\npod %s: %s after %s\n", p.Name, status.PodStatus(p, last).Phase, last.Sub(begin))
@@ -70,14 +68,14 @@ func plan(out, errOut io.Writer, file string, sel manifest.Select) error {
 }
 
 // sayWaits prints who waits for what that did not before.
-func sayWaits(out io.Writer, before, now []pod.Wait, at time.Duration) []pod.Wait {
+func sayWaits(out io.Writer, width int, before, now []pod.Wait, at time.Duration) []pod.Wait {
 	known := make(map[pod.Wait]bool, len(before))
 	for _, w := range before {
 		known[w] = true
 	}
 	for _, w := range now {
 		if !known[w] {
-			fmt.Fprintf(out, "%8.3fs  %s %s\n", at.Seconds(), w.Container, w.For)
+			fmt.Fprintf(out, "%8.3fs  %-*s  %s\n", at.Seconds(), width, w.Container, w.For)
 		}
 	}
 	return now

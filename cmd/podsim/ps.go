@@ -17,6 +17,9 @@ func newPs(g *globals) *cobra.Command {
 		Short: "List the runs: those that live, and what dead ones left behind",
 		Args:  usage(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := host.Preflight(g.config()); err != nil {
+				return hostError(err)
+			}
 			runs, err := host.List(cmd.Context(), g.config())
 			out := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 3, ' ', 0)
 			fmt.Fprintln(out, "RUN\tSTATE\tAGE\tPODS\tHAS")

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -67,8 +69,20 @@ func (g *globals) config() host.Config {
 
 // hostError gives an error of the host its exit code.
 func hostError(err error) error {
-	if _, notReady := errors.AsType[*host.NotReadyError](err); notReady {
+	switch _, notReady := errors.AsType[*host.NotReadyError](err); {
+	case notReady:
 		return &exit{exitHost, err}
+	// containerd passes it on as text.
+	case err != nil && (errors.Is(err, syscall.ENOSPC) || strings.Contains(err.Error(), syscall.ENOSPC.Error())):
+		return &exit{exitHost, fmt.Errorf("%w\n(a disk is full: free some space, or name another place with --state-dir)", err)}
 	}
 	return err
+}
+
+// inputError gives an error of something that the user named its exit code, unless it is the host's.
+func inputError(err error) error {
+	if e, ok := errors.AsType[*exit](hostError(err)); ok {
+		return e
+	}
+	return &exit{exitUsage, err}
 }

@@ -67,13 +67,10 @@ period; Ctrl-C again ends it at once. The exit code tells the pod's end: 0 Succe
 }
 
 func (r *runCommand) run(ctx context.Context, file string) error {
-	m, found := manifest.Load(file)
-	p, more := m.Pod(r.sel, manifest.Options{Strict: r.strict})
-	found = append(found, more...)
-	if err := found.Err(); err != nil {
-		return &exit{exitUsage, fmt.Errorf("%+v", err)}
+	m, p, err := readPod(r.err, file, r.sel, manifest.Options{Strict: r.strict})
+	if err != nil {
+		return err
 	}
-	fmt.Fprint(r.err, found.Warnings().Detail())
 
 	config := r.config()
 	config.Pods, config.Resources = []*corev1.Pod{p}, m.Resources
@@ -116,14 +113,22 @@ func (r *runCommand) console(pods []*corev1.Pod) (s timeline.Sink, lines func(ho
 	// The driver's records and the containers' lines come from different goroutines.
 	shared := &syncWriter{out: out}
 	live := report.NewLive(shared, style, pods)
-	width := 0
-	for _, p := range pods {
-		for _, c := range append(p.Spec.InitContainers[:len(p.Spec.InitContainers):len(p.Spec.InitContainers)], p.Spec.Containers...) {
-			width = max(width, len(c.Name))
-		}
-	}
+	width := nameWidth(pods...)
 	lines = func(l host.LogLine) { fmt.Fprintf(shared, "%9s  %-*s | %s\n", "", width, l.Container, l.Text) }
 	return both{live, also}, lines, done
+}
+
+// nameWidth is the width of the column of names, as report.Live has it.
+func nameWidth(pods ...*corev1.Pod) int {
+	width := len("pod")
+	for _, p := range pods {
+		for _, list := range [][]corev1.Container{p.Spec.InitContainers, p.Spec.Containers} {
+			for _, c := range list {
+				width = max(width, len(c.Name))
+			}
+		}
+	}
+	return width
 }
 
 // A syncWriter lets several goroutines write whole lines.
@@ -163,33 +168,4 @@ func (b both) Flush() error {
 		return nil
 	}
 	return b.also.Flush()
-}
-
-// ending is the exit code that tells how a pod ended.
-func ending(p *corev1.Pod, v timeline.View) error {
-	var s pod.Status
-	interrupted := false
-	for r := range v.All() {
-		if r.Action.Pod != p.Name {
-			continue
-		}
-		next, err := s.Apply(r.Event)
-		if err != nil {
-			return err
-		}
-		s = next
-		interrupted = interrupted || r.Action.Op == pod.OpDelete
-	}
-	last := timeline.Record{}
-	if v.Len() > 0 {
-		last = v.At(v.Len())
-	}
-	switch phase := s.PodStatus(p, last.Time).Phase; {
-	case interrupted:
-		return &exit{exitInterrupted, nil}
-	case phase == corev1.PodSucceeded:
-		return nil
-	default:
-		return &exit{exitFailed, fmt.Errorf("pod %s ended: %s", p.Name, phase)}
-	}
 }

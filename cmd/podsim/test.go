@@ -59,13 +59,12 @@ them reported, before the first begins.`,
 
 func (t *testCommand) run(ctx context.Context, paths []string) (err error) {
 	all, found := scenarios.Load(paths...)
-	if err := found.Err(); err != nil {
-		return &exit{exitUsage, fmt.Errorf("%+v", err)}
+	if err := amiss(t.err, found); err != nil {
+		return err
 	}
 	if len(all) == 0 {
 		return &exit{exitUsage, fmt.Errorf("no scenario in %s: a scenario is a YAML document of kind Scenario", strings.Join(paths, ", "))}
 	}
-	fmt.Fprint(t.err, found.Warnings().Detail())
 	_, t.style.Color = terminal(t.out)
 	if t.timelines != "" {
 		if err := os.MkdirAll(t.timelines, 0o755); err != nil {

@@ -179,13 +179,22 @@ func brackets(s string) string {
 	return "(" + firstLine(s) + ")"
 }
 
+// firstLine is the first line of s. A long one loses its middle: what failed is said at an error's beginning, and why
+// at its end.
 func firstLine(s string) string {
-	const most = 160
+	const most, head = 200, 60
 	line, _, _ := strings.Cut(strings.TrimSpace(s), "\n")
-	if len(line) > most {
-		line = strings.ToValidUTF8(line[:most], "") + "..."
+	if len(line) <= most {
+		return line
 	}
-	return line
+	begin, end := line[:head], line[len(line)-(most-head):]
+	if i := strings.LastIndex(begin, " "); i > 0 {
+		begin = begin[:i]
+	}
+	if i := strings.Index(end, " "); i >= 0 && i < len(end)/2 {
+		end = end[i+1:]
+	}
+	return strings.ToValidUTF8(begin+" ... "+end, "")
 }
 
 // flowLine is a flow in one line.
