@@ -44,6 +44,7 @@ var mayImport = map[string][]string{
 	"scenarios":        {"podsim/pod", "podsim/timeline", "podsim/manifest", "podsim/manifest/diag"},
 	"scenarios/report": {"scenarios", "podsim/pod", "podsim/timeline", "podsim/manifest/diag"},
 	"cmd/sidekick":     {},
+	"cmd/podsim-init":  {},
 }
 
 // anything lists the packages that wire the others together.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/containerd/cgroups/v3"
@@ -47,7 +48,11 @@ func findRoot() Finding {
 
 func findBundle(c Config) []Finding {
 	var missing []string
-	for _, name := range bundled {
+	needed := bundled
+	if slices.ContainsFunc(c.Pods, sharesProcesses) {
+		needed = append(slices.Clip(needed), initProgram)
+	}
+	for _, name := range needed {
 		if c.Containerd != "" && strings.HasPrefix(name, "containerd") {
 			continue
 		}

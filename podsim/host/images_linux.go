@@ -86,23 +86,25 @@ const binaryRepository = "podsim.local/binary/"
 // FromBinary makes a one-layer image of a static program and returns its reference, which is a function of the
 // program's contents: an image that is there already is not made again.
 func (i *Images) FromBinary(ctx context.Context, path string) (string, error) {
+	img, err := fromBinary(ctx, i.runtime, path)
+	return img.Ref, err
+}
+
+func fromBinary(ctx context.Context, runtime *ctrd.Client, path string) (ctrd.Image, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return "", fmt.Errorf("make an image of a program: %w", err)
+		return ctrd.Image{}, fmt.Errorf("make an image of a program: %w", err)
 	}
 	defer f.Close() //nolint:errcheck // only read from
 	sum := sha256.New()
 	if _, err := io.Copy(sum, f); err != nil {
-		return "", fmt.Errorf("make an image of a program: %w", err)
+		return ctrd.Image{}, fmt.Errorf("make an image of a program: %w", err)
 	}
 	ref := fmt.Sprintf("%s%s:%x", binaryRepository, repositoryName(filepath.Base(path)), sum.Sum(nil)[:8])
-	if _, err := i.runtime.Image(ctx, ref); err == nil {
-		return ref, nil
+	if img, err := runtime.Image(ctx, ref); err == nil {
+		return img, nil
 	}
-	if _, err := i.runtime.FromBinary(ctx, ref, ctrd.Binary{Path: path}); err != nil {
-		return "", err
-	}
-	return ref, nil
+	return runtime.FromBinary(ctx, ref, ctrd.Binary{Path: path})
 }
 
 // repositoryName makes of a file's name a component of an image's.

@@ -46,7 +46,12 @@ func (p *podHost) placeOf(ctx context.Context, c *corev1.Container, img ctrd.Ima
 		return place{}, &configError{err}
 	}
 	at := place{cgroup: p.host.cfg.Site.cgroup(p.id, c.Name), image: img, env: vars.Strings(), command: vars.ExpandAll(c.Command), args: vars.ExpandAll(c.Args)}
-	at.namespaces = ctrd.Namespaces{Net: p.pins.Net, IPC: p.pins.IPC, UTS: p.pins.UTS}
+	at.namespaces = p.joined()
+	if p.init != nil {
+		if at.namespaces.PID, err = p.init.namespace(ctx); err != nil {
+			return place{}, err
+		}
+	}
 	if at.user, err = p.host.runtime.ResolveUser(ctx, img, userRequest(p.spec, c, img)); err != nil {
 		return place{}, &configError{err}
 	}
@@ -54,6 +59,11 @@ func (p *podHost) placeOf(ctx context.Context, c *corev1.Container, img ctrd.Ima
 		return place{}, err
 	}
 	return at, nil
+}
+
+// joined are the namespaces that podsim pins for the pod and all its containers join (NS-01).
+func (p *podHost) joined() ctrd.Namespaces {
+	return ctrd.Namespaces{Net: p.pins.Net, IPC: p.pins.IPC, UTS: p.pins.UTS}
 }
 
 // namesAddress reports whether a container's environment shows its pod's address, which then must be known before

@@ -24,6 +24,7 @@ type podHost struct {
 	pins       netns.Pins
 	containers map[string]*container
 	prober     *probe.Prober
+	init       *podInit // nil: every container has a PID namespace of its own
 
 	volumes, namespaces, attached, ready *stage
 
@@ -41,6 +42,9 @@ func newPodHost(h *Host, p *corev1.Pod, i int) *podHost {
 	}
 	ph.pins = netns.PinsIn(h.cfg.Site.pod(ph.id))
 	ph.prober = h.prober(ph.pins.Net)
+	if sharesProcesses(p) {
+		ph.init = &podInit{pod: ph}
+	}
 	for _, list := range [][]corev1.Container{p.Spec.InitContainers, p.Spec.Containers} {
 		for j := range list {
 			ph.containers[list[j].Name] = &container{pod: ph, spec: &list[j]}
@@ -80,7 +84,15 @@ func (p *podHost) setUpNetwork(ctx context.Context) error {
 	if err := p.namespaces.do(p.makeNamespaces); err != nil {
 		return err
 	}
-	return p.attached.do(func() error { return p.attach(ctx) })
+	var both errgroup.Group
+	both.Go(func() error { return p.attached.do(func() error { return p.attach(ctx) }) })
+	if p.init != nil {
+		both.Go(func() error {
+			_, err := p.init.namespace(ctx)
+			return err
+		})
+	}
+	return both.Wait()
 }
 
 // attach connects the pod to its network and, where there is one, to the run's world.
@@ -192,11 +204,15 @@ func (p *podHost) tearDown(ctx context.Context) (pod.Event, error) {
 	return pod.Event{}, err
 }
 
-// removeContainers removes every instance that there still is.
+// removeContainers removes every instance that there still is, and then what they shared their PID namespace with.
 func (p *podHost) removeContainers(ctx context.Context) error {
 	var all errgroup.Group
 	for _, c := range p.containers {
 		all.Go(func() error { return c.remove(ctx) })
 	}
-	return all.Wait()
+	err := all.Wait()
+	if p.init != nil {
+		err = errors.Join(err, p.init.remove(ctx))
+	}
+	return err
 }

@@ -127,6 +127,9 @@ func (c *Client) name(ctx context.Context, img images.Image) (images.Image, erro
 	if errdefs.IsNotFound(err) {
 		record, err = c.ctr.ImageService().Create(ctx, img)
 	}
+	if errdefs.IsAlreadyExists(err) { // somebody else was quicker
+		record, err = c.ctr.ImageService().Update(ctx, img, "target", "labels")
+	}
 	if err != nil {
 		return record, fmt.Errorf("name the image: %w", native(err))
 	}
@@ -167,17 +170,16 @@ func (c *Client) writeLayer(ctx context.Context, b Binary) (ocispec.Descriptor, 
 		return desc, nil
 	}
 	r, w := io.Pipe()
-	written := make(chan error, 1)
+	written := make(chan struct{})
 	go func() {
-		err := b.tar(w)
-		w.CloseWithError(err)
-		written <- err
+		defer close(written)
+		w.CloseWithError(b.tar(w))
 	}()
+	// The store has the layer, with its digest checked, when this says so: also where somebody else was quicker and
+	// nothing of ours was read to its end.
 	err := content.WriteBlob(ctx, store, desc.Digest.String(), r, desc)
 	r.CloseWithError(err)
-	if terr := <-written; err == nil {
-		err = terr
-	}
+	<-written
 	if err != nil {
 		return desc, fmt.Errorf("store the layer: %w", native(err))
 	}

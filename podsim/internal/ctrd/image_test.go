@@ -26,6 +26,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
+	"golang.org/x/sync/errgroup"
 )
 
 // testImage is an image of prog with accounts, made without podsim.
@@ -392,6 +393,21 @@ func TestFromBinary(t *testing.T) {
 	f.wait(k)
 	if !lines.has("from a file") {
 		t.Errorf("the program printed %q", lines.all())
+	}
+}
+
+func TestManyMayMakeTheSameImageAtOnce(t *testing.T) {
+	c := open(t, newConfig(t))
+	b := Binary{Path: prog(t)}
+	var all errgroup.Group
+	for range 6 {
+		all.Go(func() error {
+			_, err := c.FromBinary(deadline(t), "made:at-once", b)
+			return err
+		})
+	}
+	if err := all.Wait(); err != nil {
+		t.Error(err)
 	}
 }
 
