@@ -42,7 +42,8 @@ func newMachine(t testing.TB) *machine {
 		if err := netlink.LinkAdd(veth); err != nil {
 			return err
 		}
-		return errors.Join(address("up0", "198.51.100.2/24"), defaultRoute("198.51.100.1"))
+		// A new namespace takes over what the real machine's forwarding is at the moment.
+		return errors.Join(setForwarding(false), address("up0", "198.51.100.2/24"), defaultRoute("198.51.100.1"))
 	})
 	inside(t, m.outside, func() error { return address("up1", "198.51.100.1/24") })
 	return m
