@@ -103,17 +103,23 @@ func checkConf(data []byte, dirs []string) (json.RawMessage, error) {
 	return data, nil
 }
 
-// wrapConf turns the configuration of one plugin into a list.
+// wrapConf turns the configuration of one plugin into a list, as runtimes of the time of such files did: the name and
+// the version are the list's, too.
 func wrapConf(data []byte, dirs []string) (json.RawMessage, error) {
-	conf, err := libcni.NetworkPluginConfFromBytes(data)
+	var list struct {
+		CNIVersion string            `json:"cniVersion"`
+		Name       string            `json:"name"`
+		Plugins    []json.RawMessage `json:"plugins"`
+	}
+	if err := json.Unmarshal(data, &list); err != nil {
+		return nil, jsonError(data, err)
+	}
+	list.Plugins = []json.RawMessage{data}
+	wrapped, err := json.Marshal(list)
 	if err != nil {
 		return nil, err
 	}
-	list, err := libcni.ConfListFromConf(conf)
-	if err != nil {
-		return nil, err
-	}
-	return checkConf(list.Bytes, dirs)
+	return checkConf(wrapped, dirs)
 }
 
 // jsonError says on which line the JSON is wrong.

@@ -200,15 +200,15 @@ func bridgeSubnet(link netlink.Link) (netip.Prefix, error) {
 	if err != nil {
 		return netip.Prefix{}, fmt.Errorf("list addresses of %s: %w", link.Attrs().Name, err)
 	}
-	for _, a := range addrs {
-		p := prefixOf(a.IPNet)
-		if p.Addr() == p.Masked().Addr().Next() {
-			return p.Masked(), nil
-		}
+	if len(addrs) == 0 {
+		return netip.Prefix{}, nil
+	}
+	p := prefixOf(addrs[0].IPNet)
+	if p.Addr() != p.Masked().Addr().Next() {
 		return netip.Prefix{}, fmt.Errorf("bridge %s has the address %s, which podsim did not give it (ip address delete %s dev %s)",
 			link.Attrs().Name, p, p, link.Attrs().Name)
 	}
-	return netip.Prefix{}, nil
+	return p.Masked(), nil
 }
 
 // machineClaims lists the addresses and routes of the machine's IPv4, but for default routes and those of except.

@@ -213,6 +213,18 @@ func TestNetworkEightAtOnceGetAddressesOfTheirOwnAndReachEachOther(t *testing.T)
 	}
 }
 
+// wantForwarding is an error unless the machine forwards, as it must for a network's member.
+func wantForwarding(member string) error {
+	on, err := readForwarding()
+	if err != nil {
+		return err
+	}
+	if !on {
+		return fmt.Errorf("%s is a member and forwarding is off", member)
+	}
+	return nil
+}
+
 func TestNetworkMembersOfTwoStateDirectoriesRacingAgree(t *testing.T) {
 	m := newMachine(t)
 	before := m.describe(t)
@@ -230,11 +242,15 @@ func TestNetworkMembersOfTwoStateDirectoriesRacingAgree(t *testing.T) {
 					if err != nil {
 						return err
 					}
-					if on, err := readForwarding(); err != nil || !on {
-						return fmt.Errorf("%s is a member and forwarding is off (%v)", id, err)
+					if err := wantForwarding(id); err != nil {
+						return err
 					}
-					if link, err := findBridge(&netlink.Handle{}, b.Name); err != nil || link == nil {
-						return fmt.Errorf("%s is a member and the bridge is not there (%v)", id, err)
+					link, err := findBridge(&netlink.Handle{}, b.Name)
+					if err != nil {
+						return err
+					}
+					if link == nil {
+						return fmt.Errorf("%s is a member and the bridge is not there", id)
 					}
 					mu.Lock()
 					subnets[b.Name] = b.Subnet
@@ -430,8 +446,8 @@ func TestNetworkLeavesNothingWhereverJoiningOrLeavingWasCutShort(t *testing.T) {
 				if _, err := n.Join(t.Context(), "y"); err != nil {
 					return err
 				}
-				if on, err := readForwarding(); err != nil || !on {
-					return fmt.Errorf("y is a member and forwarding is off (%v)", err)
+				if err := wantForwarding("y"); err != nil {
+					return err
 				}
 				return errors.Join(n.Leave(t.Context(), "x", nil), n.Leave(t.Context(), "y", nil))
 			})

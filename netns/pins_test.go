@@ -135,7 +135,7 @@ func TestPinsLeaveNothingWhenTheyCannotBeMade(t *testing.T) {
 func TestDoReturnsTheErrorAndSurvivesAnAbandonedGoroutine(t *testing.T) {
 	path := newNetns(t)
 	home := link(t, "net")
-	if err := Do(path, func() error { return io.ErrUnexpectedEOF }); err != io.ErrUnexpectedEOF {
+	if err := Do(path, func() error { return io.ErrUnexpectedEOF }); err != io.ErrUnexpectedEOF { //nolint:errorlint // that very error, not one around it
 		t.Errorf("got %v, want the function's own error as it is", err)
 	}
 	if err := Do(path, func() error { runtime.Goexit(); return nil }); !errors.Is(err, errAbandoned) {

@@ -54,8 +54,7 @@ func readUplink(opts ...nftables.ConnOption) (*uplink, error) {
 	}
 	chains, err := conn.ListChainsOfTableFamily(nftables.TableFamilyIPv4)
 	if err != nil {
-		conn.CloseLasting() // it has sent nothing that could fail
-		return nil, fmt.Errorf("list nftables chains: %w", notRoot(err))
+		return nil, errors.Join(fmt.Errorf("list nftables chains: %w", notRoot(err)), conn.CloseLasting())
 	}
 	u := &uplink{conn: conn}
 	for _, c := range chains {
