@@ -36,7 +36,7 @@ func check(out, errOut io.Writer, scenarioFile, timelineFile, name string) error
 	if err != nil {
 		return &exit{exitUsage, err}
 	}
-	defer f.Close() //nolint:errcheck // only read from
+	defer f.Close()
 	h, v, torn, err := timeline.Read(f)
 	if err != nil {
 		return &exit{exitUsage, fmt.Errorf("%s: %w", timelineFile, err)}

@@ -31,7 +31,7 @@ func newImageLoad(g *globals) *cobra.Command {
 			if err != nil {
 				return hostError(err)
 			}
-			defer store.Close() //nolint:errcheck // what it was opened for is done
+			defer store.Close() // its error is nobody's: what it was opened for is done
 			for _, file := range files {
 				refs, err := store.Load(cmd.Context(), file)
 				if err != nil {
@@ -56,7 +56,7 @@ func newImageMake(g *globals) *cobra.Command {
 			if err != nil {
 				return hostError(err)
 			}
-			defer store.Close() //nolint:errcheck // what it was opened for is done
+			defer store.Close() // its error is nobody's: what it was opened for is done
 			ref, err := store.Make(cmd.Context(), args[0], args[1])
 			if err != nil {
 				return inputError(err)
@@ -77,7 +77,7 @@ func newImageLs(g *globals) *cobra.Command {
 			if err != nil {
 				return hostError(err)
 			}
-			defer store.Close() //nolint:errcheck // what it was opened for is done
+			defer store.Close() // its error is nobody's: what it was opened for is done
 			images, err := store.List(cmd.Context())
 			if err != nil {
 				return hostError(err)

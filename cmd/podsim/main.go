@@ -43,10 +43,11 @@ func (e *exit) Error() string {
 func (e *exit) Unwrap() error { return e.err }
 
 func main() {
-	if reexec() {
-		return
+	code, helped := reexec(os.Args[1:])
+	if !helped {
+		code = run(os.Args[1:])
 	}
-	os.Exit(run(os.Args[1:]))
+	os.Exit(code)
 }
 
 // run performs one command line and returns its exit code.

@@ -1,23 +1,21 @@
 package main
 
 import (
-	"os"
-
 	"github.com/podsim/podsim/netns/request"
 	"github.com/podsim/podsim/podsim/host"
 )
 
-// reexec is true if this process is one of podsim's own helpers, which then has done its work. It is asked before
-// anything else, so that a helper is small and quick.
-func reexec() bool {
-	if len(os.Args) < 2 {
-		return false
+// reexec does the work of one of podsim's own helpers and tells its exit code, if that is what this process was started
+// for. It is asked before anything else, so that a helper is small and quick.
+func reexec(args []string) (code int, helped bool) {
+	if len(args) == 0 {
+		return 0, false
 	}
-	switch os.Args[1] {
+	switch args[0] {
 	case request.Command:
-		os.Exit(request.Main())
+		return request.Main(), true
 	case host.KeeperCommand:
-		os.Exit(host.KeeperMain(os.Args[2:]))
+		return host.KeeperMain(args[1:]), true
 	}
-	return false
+	return 0, false
 }

@@ -3,4 +3,4 @@
 package main
 
 // reexec is for the helpers that there are on Linux only.
-func reexec() bool { return false }
+func reexec([]string) (code int, helped bool) { return 0, false }

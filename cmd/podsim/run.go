@@ -101,7 +101,7 @@ func (r *runCommand) run(ctx context.Context, file string) error {
 
 // console shows the run: a screen on a terminal, plain lines elsewhere. Both get the containers' lines as well.
 func (r *runCommand) console(pods []*corev1.Pod) (s timeline.Sink, lines func(host.LogLine), done func()) {
-	var out io.Writer = r.out
+	out := r.out
 	style := report.Style{}
 	done = func() {}
 	var also flushSink
