@@ -33,7 +33,7 @@ type Host struct {
 	crash   crash
 
 	// life ends with the reap: nobody takes notes any more.
-	life context.Context
+	life context.Context //nolint:containedctx // the life of the run's own goroutines, of no call
 	end  context.CancelFunc
 
 	logMu sync.Mutex

@@ -95,7 +95,7 @@ func fromBinary(ctx context.Context, runtime *ctrd.Client, path string) (ctrd.Im
 	if err != nil {
 		return ctrd.Image{}, fmt.Errorf("make an image of a program: %w", err)
 	}
-	defer f.Close() //nolint:errcheck // only read from
+	defer f.Close()
 	sum := sha256.New()
 	if _, err := io.Copy(sum, f); err != nil {
 		return ctrd.Image{}, fmt.Errorf("make an image of a program: %w", err)

@@ -51,7 +51,7 @@ func (c *container) terminationMessage(code int) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("read the termination log of container %s: %w", c.spec.Name, err)
 	}
-	defer f.Close() //nolint:errcheck // only read from
+	defer f.Close()
 	text, err := io.ReadAll(io.LimitReader(f, maxMessage))
 	if err != nil {
 		return "", fmt.Errorf("read the termination log of container %s: %w", c.spec.Name, err)

@@ -74,9 +74,6 @@ func (s Site) run(id string) string { return filepath.Join(s.RunDir, "runs", id)
 // pod is a pod's directory in its run's.
 func (s Site) pod(id string) string { return filepath.Join(s.run(runOf(id)), id) }
 
-// world is the directory of a run's world.
-func (s Site) world(run string) string { return filepath.Join(s.run(run), worldID(run)) }
-
 func (s Site) volumes(pod string) string { return filepath.Join(s.pod(pod), "vol") }
 
 // files is where a pod's /etc/hosts, resolv.conf, hostname and termination logs are.

@@ -55,10 +55,3 @@ func (s *stage) wait(ctx context.Context) error {
 		return context.Cause(ctx)
 	}
 }
-
-// isMade reports whether the stage stands now.
-func (s *stage) isMade() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.made
-}
