@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/google/nftables"
 	"github.com/google/nftables/userdata"
 	"github.com/vishvananda/netlink"
@@ -47,6 +48,14 @@ func newMachine(t testing.TB) *machine {
 	})
 	inside(t, m.outside, func() error { return address("up1", "198.51.100.1/24") })
 	return m
+}
+
+// wantAs fails the test unless the machine is as it was described before.
+func (m *machine) wantAs(t testing.TB, before, when string) {
+	t.Helper()
+	if diff := cmp.Diff(before, m.describe(t)); diff != "" {
+		t.Errorf("%s the machine is not as it was (-before +after):\n%s", when, diff)
+	}
 }
 
 // pluginDir is where the CNI plugins were built.

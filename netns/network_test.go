@@ -76,9 +76,7 @@ func TestNetworkGivesAPodAWayOutAndLeavesTheMachineAsItWas(t *testing.T) {
 		}
 		return nil
 	})
-	if diff := cmp.Diff(before, m.describe(t)); diff != "" {
-		t.Errorf("the machine is not as it was (-before +after):\n%s", diff)
-	}
+	m.wantAs(t, before, "at the end")
 }
 
 func TestNetworkDetachesWithoutPluginsNetnsOrStateDirectory(t *testing.T) {
@@ -124,9 +122,7 @@ func TestNetworkDetachesWithoutPluginsNetnsOrStateDirectory(t *testing.T) {
 				}
 				return n.Leave(t.Context(), "x", nil)
 			})
-			if diff := cmp.Diff(before, m.describe(t)); diff != "" {
-				t.Errorf("the machine is not as it was (-before +after):\n%s", diff)
-			}
+			m.wantAs(t, before, "at the end")
 		})
 	}
 }
@@ -166,9 +162,7 @@ func TestNetworkFortyAttachmentsOneAfterTheOtherLeakNothing(t *testing.T) {
 	slices.Sort(add)
 	slices.Sort(del)
 	t.Logf("median attach %s, detach and leave %s", add[20], del[20])
-	if diff := cmp.Diff(before, m.describe(t)); diff != "" {
-		t.Errorf("the machine is not as it was (-before +after):\n%s", diff)
-	}
+	m.wantAs(t, before, "at the end")
 }
 
 func TestNetworkEightAtOnceGetAddressesOfTheirOwnAndReachEachOther(t *testing.T) {
@@ -208,9 +202,7 @@ func TestNetworkEightAtOnceGetAddressesOfTheirOwnAndReachEachOther(t *testing.T)
 			return n.Leave(t.Context(), attached[i].ContainerID, func(ctx context.Context) error { return cni.Detach(ctx, attached[i]) })
 		})
 	})
-	if diff := cmp.Diff(before, m.describe(t)); diff != "" {
-		t.Errorf("the machine is not as it was (-before +after):\n%s", diff)
-	}
+	m.wantAs(t, before, "at the end")
 }
 
 // wantForwarding is an error unless the machine forwards, as it must for a network's member.
@@ -270,9 +262,7 @@ func TestNetworkMembersOfTwoStateDirectoriesRacingAgree(t *testing.T) {
 	if len(subnets) != 2 {
 		t.Errorf("got bridges %v, want two", subnets)
 	}
-	if diff := cmp.Diff(before, m.describe(t)); diff != "" {
-		t.Errorf("the machine is not as it was (-before +after):\n%s", diff)
-	}
+	m.wantAs(t, before, "at the end")
 }
 
 func TestNetworkLastToLeaveTurnsForwardingOffForAllStateDirectories(t *testing.T) {
@@ -345,9 +335,7 @@ func TestNetworkPassesDockersFilterAndGivesItBack(t *testing.T) {
 	inside(t, m.netns, func() error {
 		return errors.Join(cni.Detach(t.Context(), a), n.Leave(t.Context(), "x", nil))
 	})
-	if diff := cmp.Diff(before, m.describe(t)); diff != "" {
-		t.Errorf("the machine is not as it was (-before +after):\n%s", diff)
-	}
+	m.wantAs(t, before, "at the end")
 }
 
 func TestNetworkKnowsItsRulesInDockersChainWithoutTheirComments(t *testing.T) {
@@ -436,9 +424,7 @@ func TestNetworkLeavesNothingWhereverJoiningOrLeavingWasCutShort(t *testing.T) {
 			inside(t, m.netns, func() error { // cleaned up as it is
 				return errors.Join(cutShort(), n.Leave(t.Context(), "x", nil))
 			})
-			if diff := cmp.Diff(before, m.describe(t)); diff != "" {
-				t.Errorf("the machine is not as it was after a leave (-before +after):\n%s", diff)
-			}
+			m.wantAs(t, before, "after a leave")
 			inside(t, m.netns, func() error { // and with another that joins first
 				if err := cutShort(); err != nil {
 					return err
@@ -451,9 +437,7 @@ func TestNetworkLeavesNothingWhereverJoiningOrLeavingWasCutShort(t *testing.T) {
 				}
 				return errors.Join(n.Leave(t.Context(), "x", nil), n.Leave(t.Context(), "y", nil))
 			})
-			if diff := cmp.Diff(before, m.describe(t)); diff != "" {
-				t.Errorf("the machine is not as it was after another member (-before +after):\n%s", diff)
-			}
+			m.wantAs(t, before, "after another member")
 		})
 	}
 }

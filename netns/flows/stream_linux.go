@@ -50,13 +50,18 @@ type stream struct {
 	closing  bool
 }
 
-// newStream joins conntrack's events in the namespace at path. The caller closes it.
-func newStream(path string) (*stream, error) {
-	var conn *netlink.Conn
-	err := netns.Do(path, func() (err error) {
+// dialNetfilter reaches the netfilter of the namespace at path. The caller closes the connection.
+func dialNetfilter(path string) (conn *netlink.Conn, err error) {
+	err = netns.Do(path, func() (err error) {
 		conn, err = netlink.Dial(unix.NETLINK_NETFILTER, nil)
 		return err
 	})
+	return conn, err
+}
+
+// newStream joins conntrack's events in the namespace at path. The caller closes it.
+func newStream(path string) (*stream, error) {
+	conn, err := dialNetfilter(path)
 	if err != nil {
 		return nil, err
 	}
@@ -161,11 +166,7 @@ func (s *stream) close() error {
 
 // existing lists the entries that conntrack has in the namespace at path.
 func existing(path string) ([]message, error) {
-	var conn *netlink.Conn
-	err := netns.Do(path, func() (err error) {
-		conn, err = netlink.Dial(unix.NETLINK_NETFILTER, nil)
-		return err
-	})
+	conn, err := dialNetfilter(path)
 	if err != nil {
 		return nil, err
 	}

@@ -25,21 +25,7 @@ func Apply(ctx context.Context, path string, s Ruleset) (Ruleset, error) {
 		if _, err := os.Stat("/proc/thread-self/net/if_inet6"); errors.Is(err, os.ErrNotExist) {
 			s = s.withoutIPv6()
 		}
-		conn, err := open()
-		if err != nil {
-			return err
-		}
-		there, err := s.installed(conn)
-		if err != nil {
-			return err
-		}
-		for _, t := range there {
-			conn.DelTable(t)
-		}
-		for _, t := range s.Tables {
-			t.write(conn)
-		}
-		return conn.Flush()
+		return s.replace(s.Tables)
 	})
 	if err != nil {
 		return Ruleset{}, fmt.Errorf("apply interception rules in %s: %w", path, err)
@@ -52,24 +38,31 @@ func Withdraw(ctx context.Context, path string, s Ruleset) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("withdraw interception rules: %w", err)
 	}
-	err := netns.Do(path, func() error {
-		conn, err := open()
-		if err != nil {
-			return err
-		}
-		there, err := s.installed(conn)
-		if err != nil {
-			return err
-		}
-		for _, t := range there {
-			conn.DelTable(t)
-		}
-		return conn.Flush()
-	})
+	err := netns.Do(path, func() error { return s.replace(nil) })
 	if err != nil {
 		return fmt.Errorf("withdraw interception rules from %s: %w", path, err)
 	}
 	return nil
+}
+
+// replace puts tables in the place of those of the ruleset that are installed, in one transaction, in the calling
+// thread's namespace.
+func (s Ruleset) replace(tables []Table) error {
+	conn, err := open()
+	if err != nil {
+		return err
+	}
+	there, err := s.installed(conn)
+	if err != nil {
+		return err
+	}
+	for _, t := range there {
+		conn.DelTable(t)
+	}
+	for _, t := range tables {
+		t.write(conn)
+	}
+	return conn.Flush()
 }
 
 // installed lists the tables in the kernel that have the names of the ruleset's.

@@ -58,11 +58,7 @@ func Check(t *testing.T, c Case, f Fixture) {
 				t.Errorf("the %s Reap: %v", which, err)
 			}
 		}
-		if f.Left != nil {
-			if left := f.Left(); len(left) > 0 {
-				t.Errorf("after Reap this is left: %v", left)
-			}
-		}
+		wantNothingLeft(t, f, "Reap")
 	}()
 	c.Check(t, f)
 }
@@ -160,10 +156,17 @@ func runAndStop(t *testing.T, f Fixture) {
 		t.Errorf("after TERM: got exit %+v, want code 0 and no signal", x)
 	}
 	well(t, f, pod.Action{Op: pod.OpTearDown})
-	if f.Left != nil {
-		if left := f.Left(); len(left) > 0 {
-			t.Errorf("after tear-down this is left: %v", left)
-		}
+	wantNothingLeft(t, f, "tear-down")
+}
+
+// wantNothingLeft fails the test if anything of the pod is left, where the fixture can tell.
+func wantNothingLeft(t *testing.T, f Fixture, after string) {
+	t.Helper()
+	if f.Left == nil {
+		return
+	}
+	if left := f.Left(); len(left) > 0 {
+		t.Errorf("after %s this is left: %v", after, left)
 	}
 }
 
@@ -261,11 +264,7 @@ func preparedOnly(t *testing.T, f Fixture) {
 	well(t, f, pod.Action{Op: pod.OpSetUp})
 	do(t, f, pod.Action{Op: pod.OpPrepare, Container: f.Runs}) // a hint: it may fail
 	well(t, f, pod.Action{Op: pod.OpTearDown})
-	if f.Left != nil {
-		if left := f.Left(); len(left) > 0 {
-			t.Errorf("after tear-down this is left: %v", left)
-		}
-	}
+	wantNothingLeft(t, f, "tear-down")
 }
 
 func reapRunning(t *testing.T, f Fixture) {
