@@ -110,14 +110,18 @@ func forwarding() ([]string, error) {
 	return lines, nil
 }
 
-// cgroups are podsim's directories in every hierarchy.
+// cgroups are podsim's directories in every hierarchy: podsim for the default state directory, podsim-HASH for another.
 func cgroups() ([]string, error) {
-	roots, err := filepath.Glob("/sys/fs/cgroup/*/podsim")
-	if err != nil {
-		return nil, err
+	var roots []string
+	for _, pattern := range []string{"/sys/fs/cgroup/podsim*", "/sys/fs/cgroup/*/podsim*"} {
+		found, err := filepath.Glob(pattern)
+		if err != nil {
+			return nil, err
+		}
+		roots = append(roots, found...)
 	}
 	var lines []string
-	for _, root := range append(roots, "/sys/fs/cgroup/podsim") {
+	for _, root := range roots {
 		err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 			if errors.Is(err, fs.ErrNotExist) {
 				return nil // not there, or gone while we looked
@@ -153,7 +157,7 @@ func (p places) processes() ([]string, error) {
 			continue
 		}
 		text := strings.Join(args, " ")
-		if bytes.Contains(cgroup, []byte(":/podsim/")) || slices.ContainsFunc(args, p.names) {
+		if bytes.Contains(cgroup, []byte(":/podsim")) || slices.ContainsFunc(args, p.names) {
 			lines = append(lines, "process "+text)
 		}
 	}
