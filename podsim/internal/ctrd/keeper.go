@@ -200,14 +200,19 @@ func (ps processes) close() {
 // name one that answers; but there may be one that still boots, or waits for the database of another, because its
 // starter was killed, and one whose socket was deleted.
 func findDaemons(cfg Config) (processes, error) {
+	return findProcesses("containerd", func(pid int) bool { return runsDaemon(pid, cfg) })
+}
+
+// findProcesses finds the processes that are meant, and holds them.
+func findProcesses(what string, meant func(pid int) bool) (processes, error) {
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
-		return nil, fmt.Errorf("look for containerd: %w", err)
+		return nil, fmt.Errorf("look for %s: %w", what, err)
 	}
 	var found processes
 	for _, e := range entries {
 		pid, err := strconv.Atoi(e.Name())
-		if err != nil || !runsDaemon(pid, cfg) {
+		if err != nil || !meant(pid) {
 			continue
 		}
 		p, err := openProcess(pid)
@@ -216,7 +221,7 @@ func findDaemons(cfg Config) (processes, error) {
 			return nil, err
 		}
 		// The number may have been given away since: what is held now must still be what was meant.
-		if p.exists() && runsDaemon(pid, cfg) {
+		if p.exists() && meant(pid) {
 			found = append(found, p)
 		} else {
 			p.close()

@@ -85,7 +85,7 @@ func (c *Client) RemoveRun(ctx context.Context, run string) error {
 		})
 	}
 	_ = group.Wait()
-	return errors.Join(errors.Join(errs...), c.removeShimSockets(ctx, run, records))
+	return errors.Join(errors.Join(errs...), c.removeShimSockets(ctx, run, records), c.endOrphans(run))
 }
 
 // removeShimSockets removes the sockets of a run's shims, which the shims themselves leave behind when they end.

@@ -1,0 +1,57 @@
+//go:build linux
+
+package ctrd
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// orphanPatience is how long a shim has to end by itself after its last container is gone.
+const orphanPatience = time.Second
+
+// endOrphans kills the shims of a run that do not end with its containers. There are such: a shim's program removes the
+// socket of one that has bound it and does not listen yet, so of two that start at once for one pod the first can go on
+// alone, with nobody to tell it to end; so does one whose creation was cut short. Containers are gone by now.
+func (c *Client) endOrphans(run string) error {
+	found, err := findShims(run, c.cfg.address())
+	if err != nil {
+		return err
+	}
+	defer found.close()
+	var errs []error
+	deadline := time.Now().Add(orphanPatience)
+	for _, p := range found {
+		if p.await(time.Until(deadline)) {
+			continue
+		}
+		if err := unix.PidfdSendSignal(p.fd, unix.SIGKILL, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
+			errs = append(errs, fmt.Errorf("kill shim %d: %w", p.pid, err))
+		} else if !p.await(stopTimeout) {
+			errs = append(errs, fmt.Errorf("shim %d is still there %s after SIGKILL", p.pid, stopTimeout))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// findShims finds the shims of a run's pods, by their command lines: a container's ID begins with its run's.
+func findShims(run, address string) (processes, error) {
+	return findProcesses("shims", func(pid int) bool {
+		data, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+		args := strings.Split(string(data), "\x00")
+		if err != nil || !strings.HasSuffix(args[0], "containerd-shim-runc-v2") {
+			return false
+		}
+		var ours, itsRun bool
+		for i := range args[:len(args)-1] {
+			ours = ours || args[i] == "-address" && args[i+1] == address
+			itsRun = itsRun || args[i] == "-id" && strings.HasPrefix(args[i+1], run)
+		}
+		return ours && itsRun
+	})
+}
