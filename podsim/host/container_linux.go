@@ -32,8 +32,9 @@ const lastLines = 10
 
 // A container is what the host holds of one container of a pod: its newest instance.
 type container struct {
-	pod  *podHost
-	spec *corev1.Container
+	pod   *podHost
+	spec  *corev1.Container
+	order int // of its start in its pod, if all goes well
 
 	mu       sync.Mutex // held while an instance is made or removed
 	instance int        // of made
@@ -56,14 +57,28 @@ func (e *configError) Unwrap() error { return e.err }
 // prepare creates an instance ahead of its turn, if its image is here and its pod gets ready. What fails now is tried
 // again at its turn, so that every failure of it is only a note.
 func (c *container) prepare(ctx context.Context, instance int) (pod.Event, error) {
-	img, err := c.pod.host.runtime.Image(ctx, c.spec.Image)
-	if err == nil {
-		err = c.make(ctx, instance, img)
-	}
-	if err != nil {
+	if err := c.makeAhead(ctx, instance); err != nil {
 		return failed(reasonPrepare, err), nil
 	}
 	return pod.Event{}, nil
+}
+
+// makeAhead makes an instance when the pod is ready for it, those that start first before the others.
+func (c *container) makeAhead(ctx context.Context, instance int) error {
+	if namesAddress(c.spec) { // it would wait in its turn, and hold up others
+		if err := c.pod.attached.wait(ctx); err != nil {
+			return err
+		}
+	}
+	if err := c.pod.ahead.enter(ctx, c.order); err != nil {
+		return err
+	}
+	defer c.pod.ahead.leave()
+	img, err := c.pod.host.runtime.Image(ctx, c.spec.Image)
+	if err != nil {
+		return err
+	}
+	return c.make(ctx, instance, img)
 }
 
 // pull makes the image present (IM-01..03).

@@ -25,14 +25,8 @@ const hostResolv = "/etc/resolv.conf"
 
 // placeOf works out what a container is made of, waiting for what it needs of its pod.
 func (p *podHost) placeOf(ctx context.Context, c *corev1.Container, img ctrd.Image, instance int) (place, error) {
-	needed := []*stage{p.namespaces, p.volumes}
-	if namesAddress(c) {
-		needed = append(needed, p.attached)
-	}
-	for _, s := range needed {
-		if err := s.wait(ctx); err != nil {
-			return place{}, err
-		}
+	if err := p.readyFor(ctx, c); err != nil {
+		return place{}, err
 	}
 	if err := checkNonRoot(p.spec, c, img); err != nil {
 		return place{}, &configError{err}
@@ -64,6 +58,20 @@ func (p *podHost) placeOf(ctx context.Context, c *corev1.Container, img ctrd.Ima
 // joined are the namespaces that podsim pins for the pod and all its containers join (NS-01).
 func (p *podHost) joined() ctrd.Namespaces {
 	return ctrd.Namespaces{Net: p.pins.Net, IPC: p.pins.IPC, UTS: p.pins.UTS}
+}
+
+// readyFor waits for what a container needs of its pod to be made.
+func (p *podHost) readyFor(ctx context.Context, c *corev1.Container) error {
+	needed := []*stage{p.namespaces, p.volumes}
+	if namesAddress(c) {
+		needed = append(needed, p.attached)
+	}
+	for _, s := range needed {
+		if err := s.wait(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // namesAddress reports whether a container's environment shows its pod's address, which then must be known before

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
@@ -27,6 +28,7 @@ type podHost struct {
 	init       *podInit // nil: every container has a PID namespace of its own
 
 	volumes, namespaces, attached, ready *stage
+	ahead                                queue // of containers that are created ahead of their turn, closed before its time
 
 	mu  sync.Mutex
 	net pod.Network // once attached is made
@@ -47,7 +49,7 @@ func newPodHost(h *Host, p *corev1.Pod, i int) *podHost {
 	}
 	for _, list := range [][]corev1.Container{p.Spec.InitContainers, p.Spec.Containers} {
 		for j := range list {
-			ph.containers[list[j].Name] = &container{pod: ph, spec: &list[j]}
+			ph.containers[list[j].Name] = &container{pod: ph, spec: &list[j], order: len(ph.containers)}
 		}
 	}
 	return ph
@@ -64,6 +66,10 @@ func (p *podHost) setUp(ctx context.Context) (pod.Event, error) {
 	var both sync.WaitGroup
 	both.Go(func() { volumesErr = p.volumes.do(func() error { return p.makeVolumes(ctx) }) })
 	both.Go(func() { networkErr = p.setUpNetwork(ctx) })
+	both.Go(func() {
+		_ = errors.Join(p.namespaces.wait(ctx), p.volumes.wait(ctx)) // what is created without them fails by itself
+		p.ahead.open(runtime.GOMAXPROCS(0))
+	})
 	both.Wait()
 	switch {
 	case ctx.Err() != nil:

@@ -211,6 +211,8 @@ func parseAccounts(passwd, groups string) accounts {
 
 // accountsOf reads an image's accounts from its layers' directories, without a mount that a kill could leave behind.
 func (c *Client) accountsOf(ctx context.Context, img Image) (accounts, error) {
+	c.reading.Lock() // the containers of a pod often have one image, and ask at the same time
+	defer c.reading.Unlock()
 	c.mu.Lock()
 	a, known := c.accounts[img.chain]
 	c.mu.Unlock()

@@ -36,7 +36,8 @@ type Client struct {
 	ctr    *containerd.Client
 	facts  Facts
 
-	revive sync.Mutex // serialises Revive
+	revive  sync.Mutex // serialises Revive
+	reading sync.Mutex // serialises the reading of images' accounts
 
 	// life ends with Close; the goroutines in watchers work on it.
 	life     context.Context
@@ -48,6 +49,10 @@ type Client struct {
 	images      map[string]Image // by the digest of the image's target
 	accounts    map[string]accounts
 	pods        map[string]map[string]bool // of each run, those that got a shim from this client
+	shims       map[string]*podShim        // by pod
+
+	sandbox      sync.Mutex // held while the sandbox is recorded
+	sandboxKnown bool
 }
 
 var errClosed = errors.New("the containerd client was closed")
@@ -64,7 +69,7 @@ func Open(ctx context.Context, cfg Config) (*Client, error) {
 		return nil, err
 	}
 	quiet()
-	c := &Client{cfg: cfg, facts: facts, images: map[string]Image{}, accounts: map[string]accounts{}, pods: map[string]map[string]bool{}}
+	c := &Client{cfg: cfg, facts: facts, images: map[string]Image{}, accounts: map[string]accounts{}, pods: map[string]map[string]bool{}, shims: map[string]*podShim{}}
 	if cfg.External() {
 		if _, err := os.Stat(cfg.Address); err != nil {
 			return nil, fmt.Errorf("find the containerd at %s: %w; is it running, and is that its socket?", cfg.Address, err)
@@ -128,19 +133,37 @@ func (c *Client) Facts() Facts { return c.facts }
 func (c *Client) Revive(ctx context.Context) error {
 	c.revive.Lock()
 	defer c.revive.Unlock()
-	if c.daemon != nil {
-		if err := c.daemon.ensure(ctx); err != nil {
-			return err
+	ctx, cancel := context.WithTimeoutCause(ctx, bootTimeout, fmt.Errorf("containerd did not come back within %s", bootTimeout))
+	defer cancel()
+	for {
+		if c.daemon != nil {
+			if err := c.daemon.ensure(ctx); err != nil {
+				return err
+			}
+		} else if !answers(c.cfg.Address) {
+			return fmt.Errorf("connect to the containerd at %s: %w", c.cfg.Address, ErrDaemonGone)
 		}
-	} else if !answers(c.cfg.Address) {
-		return fmt.Errorf("connect to the containerd at %s: %w", c.cfg.Address, ErrDaemonGone)
+		err := native(c.reconnected(ctx))
+		if err == nil {
+			return nil
+		}
+		if over := context.Cause(ctx); over != nil || !errors.Is(err, ErrDaemonGone) && !errdefs.IsDeadlineExceeded(err) {
+			return fmt.Errorf("reconnect to containerd: %w", errors.Join(err, over))
+		}
 	}
-	// The connection is made anew in the background after a loss; wait until it is there.
-	if _, err := c.ctr.VersionService().Version(ctx, &emptypb.Empty{}, grpc.WaitForReady(true)); err != nil {
-		return fmt.Errorf("reconnect to containerd: %w", native(err))
-	}
-	return nil
 }
+
+// reconnected waits until the connection, which is made anew in the background after a loss, is there. It gives up soon:
+// the socket of a containerd that is just dying may still have seemed to answer.
+func (c *Client) reconnected(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, reconnectPatience)
+	defer cancel()
+	_, err := c.ctr.VersionService().Version(ctx, &emptypb.Empty{}, grpc.WaitForReady(true))
+	return err
+}
+
+// reconnectPatience is long beside the longest pause between two attempts to connect.
+const reconnectPatience = 500 * time.Millisecond
 
 // Version returns containerd's version.
 func (c *Client) Version(ctx context.Context) (string, error) {

@@ -35,6 +35,9 @@ const (
 	labelCgroup    = "podsim.cgroup"
 )
 
+// runtimeName is the runtime of an external containerd's containers. A private one is told the bundle's shim by path.
+const runtimeName = "io.containerd.runc.v2"
+
 // groupAnnotation makes the containers of equal value share one shim.
 const groupAnnotation = "io.containerd.runc.v2.group"
 
@@ -68,8 +71,10 @@ func (e *RuntimeError) Error() string { return e.Op + ": " + e.Message }
 type Container struct {
 	client *Client
 	id     string
+	pod    string
 	cgroup string
 	pid    int
+	main   *held // nil: the main process has to be signalled through the runtime
 	proc   *oruntime.Process
 	notes  []string
 	execs  atomic.Int64
@@ -84,6 +89,7 @@ type Container struct {
 
 	deleting sync.Mutex
 	deleted  bool
+	left     bool // the shim, as far as others may join it
 }
 
 // An Exit is how a container's main process ended.
@@ -111,7 +117,7 @@ func (c *Client) create(ctx context.Context, cfg ContainerConfig) (_ *Container,
 	if err != nil {
 		return nil, &RuntimeError{Op: "create", Message: err.Error()}
 	}
-	k := &Container{client: c, id: cfg.ID, cgroup: cfg.Spec.Cgroup, proc: spec.Process, notes: notes, exited: make(chan struct{})}
+	k := &Container{client: c, id: cfg.ID, pod: cfg.Pod, cgroup: cfg.Spec.Cgroup, proc: spec.Process, notes: notes, exited: make(chan struct{})}
 	if k.pipes, err = makePipes(c.pipeDir(cfg.ID), cfg.Spec.TTY); err != nil {
 		return nil, err
 	}
@@ -125,6 +131,7 @@ func (c *Client) create(ctx context.Context, cfg ContainerConfig) (_ *Container,
 		<-pumped
 		return nil, errors.Join(err, k.pipes.close())
 	}
+	k.main = hold(k.pid, cfg.Spec)
 	k.pumped = make(chan struct{})
 	c.watchers.Go(func() {
 		<-pumped
@@ -172,6 +179,17 @@ func (c *Client) createTask(ctx context.Context, cfg ContainerConfig, spec *orun
 	if err != nil {
 		return 0, err
 	}
+	shim, joined, err := c.joinShim(ctx, cfg.Pod)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { joined(err == nil) }()
+	if shim != "" {
+		record.SandboxID = sandboxID
+		if err := c.recordSandbox(ctx); err != nil {
+			return 0, err
+		}
+	}
 	if _, err := c.ctr.ContainerService().Create(ctx, record); err != nil {
 		return 0, fmt.Errorf("write the container's record: %w", native(err))
 	}
@@ -185,13 +203,17 @@ func (c *Client) createTask(ctx context.Context, cfg ContainerConfig, spec *orun
 		return 0, err
 	}
 	c.noteShim(cfg.Run, cfg.Pod)
-	r, err := c.tasks().Create(ctx, &tasks.CreateTaskRequest{
+	request := &tasks.CreateTaskRequest{
 		ContainerID: cfg.ID,
 		Rootfs:      mounts,
 		Stdout:      p.stdout(),
 		Stderr:      p.stderr(cfg.Spec.TTY),
 		Terminal:    cfg.Spec.TTY,
-	})
+	}
+	if shim != "" {
+		request.TaskApiAddress, request.TaskApiVersion = shim, shimVersion
+	}
+	r, err := c.tasks().Create(ctx, request)
 	if err != nil {
 		return 0, runtimeError("create", err)
 	}
@@ -223,7 +245,7 @@ func (c *Client) record(cfg ContainerConfig, spec *oruntime.Spec, snapshotter st
 	if err != nil {
 		return containers.Container{}, fmt.Errorf("encode the container's specification: %w", err)
 	}
-	runtime := containers.RuntimeInfo{Name: "io.containerd.runc.v2"}
+	runtime := containers.RuntimeInfo{Name: runtimeName}
 	if !c.cfg.External() {
 		runtime.Name = filepath.Join(c.cfg.Bundle, "containerd-shim-runc-v2")
 		runtime.Options, err = typeurl.MarshalAny(&options.Options{BinaryName: filepath.Join(c.cfg.Bundle, "runc"), Root: c.cfg.runcRoot()})
@@ -372,6 +394,9 @@ func (k *Container) Signal(ctx context.Context, name string) error {
 	if n == 0 {
 		return fmt.Errorf("signal container %s: unknown signal %q", k.id, name)
 	}
+	if k.main != nil {
+		return k.main.signal(n)
+	}
 	_, err := k.client.tasks().Kill(ctx, &tasks.KillRequest{ContainerID: k.id, Signal: uint32(n)})
 	if err = ignoreNotFound(native(err)); err != nil {
 		return fmt.Errorf("signal container %s: %w", k.id, err)
@@ -389,10 +414,15 @@ func (k *Container) Delete(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, removeTimeout)
 	defer cancel()
+	if !k.left {
+		k.left = true
+		k.client.leaveShim(k.pod)
+	}
 	if err := k.client.remove(ctx, k.id, k.cgroup); err != nil {
 		return fmt.Errorf("delete container %s: %w", k.id, err)
 	}
 	k.deleted = true
+	k.main.release()
 	if !await(k.exited, drainTimeout) {
 		k.stop(errDeleted)
 		<-k.exited
