@@ -75,9 +75,9 @@ func (p *podHost) setUp(ctx context.Context) (pod.Event, error) {
 	case ctx.Err() != nil:
 		return pod.Event{}, context.Cause(ctx)
 	case volumesErr != nil:
-		return failed(reasonMount, volumesErr), nil
+		return failed(reasonMount, volumesErr), nil //nolint:nilerr // the answer says it
 	case networkErr != nil:
-		return failed(reasonSandbox, networkErr), nil
+		return failed(reasonSandbox, networkErr), nil //nolint:nilerr // the answer says it
 	}
 	if err := p.ready.do(func() error { return p.makeReady(ctx) }); err != nil {
 		return failed(reasonSandbox, err), nil

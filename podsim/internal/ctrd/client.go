@@ -40,7 +40,7 @@ type Client struct {
 	reading sync.Mutex // serialises the reading of images' accounts
 
 	// life ends with Close; the goroutines in watchers work on it.
-	life     context.Context
+	life     context.Context //nolint:containedctx // the life of the client's own goroutines, of no call
 	end      context.CancelCauseFunc
 	watchers sync.WaitGroup
 
