@@ -5,6 +5,7 @@ package ctrd
 import (
 	"os/exec"
 	"testing"
+	"time"
 )
 
 // What is killed is a shim's process by its command line: a shell that waits for its input stands for one.
@@ -36,7 +37,7 @@ func TestOnlyAShimOfTheRunThatOutlivesItsContainersIsKilled(t *testing.T) {
 		t.Errorf("the orphan ended with %v, want it killed", err)
 	}
 	for whose, cmd := range others {
-		if held, err := openProcess(cmd.Process.Pid); err != nil || held.await(0) {
+		if held, err := openProcess(cmd.Process.Pid); err != nil || held.await(10*time.Millisecond) {
 			t.Errorf("the process of %s has ended, %v", whose, err)
 		} else {
 			held.close()
