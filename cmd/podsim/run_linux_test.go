@@ -140,7 +140,7 @@ func TestAnInterruptStopsAPodInOrder(t *testing.T) {
   containers:`, 1))
 	for _, s := range []os.Signal{os.Interrupt, syscall.SIGTERM} {
 		p := begin(t, m.command(t, dir, "run", pod))
-		p.until("main  started")
+		p.until("listening on") // before that a process 1 takes no TERM
 		p.signal(s)
 		o := p.end()
 		wants(t, o, exitInterrupted, o.stderr, "podsim: deleting the pod; interrupt again to end it at once\n")

@@ -129,7 +129,10 @@ func Clean(ctx context.Context, c Config, ids ...string) (cleaned []string, err 
 		errs = append(errs, err)
 	}
 	if c.Containerd == "" {
-		errs = append(errs, ctrd.Stop(ctx, c.runtime()))
+		// Where other runs live, containerd is theirs, and goes with the last of them.
+		if err := ctrd.Stop(ctx, c.runtime()); !errors.Is(err, ctrd.ErrInUse) {
+			errs = append(errs, err)
+		}
 	}
 	return cleaned, errors.Join(errs...)
 }

@@ -1,0 +1,188 @@
+package main
+
+import (
+	"archive/tar"
+	"bytes"
+	"encoding/base64"
+	"fmt"
+	"io"
+	"io/fs"
+	"log"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/google/go-containerregistry/pkg/authn"
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/google/go-containerregistry/pkg/registry"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/layout"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/tarball"
+)
+
+// sidekickImage is an image of sidekick that nobody of podsim's has made.
+func sidekickImage(t *testing.T, m *machine) v1.Image {
+	t.Helper()
+	program, err := os.ReadFile(filepath.Join(m.bundle, "sidekick"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var layer bytes.Buffer
+	w := tar.NewWriter(&layer)
+	if err := w.WriteHeader(&tar.Header{Name: "tool", Mode: 0o755, Size: int64(len(program))}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Write(program); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	l, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(layer.Bytes())), nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	img, err := mutate.AppendLayers(empty.Image, l)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config, err := img.ConfigFile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	config.OS, config.Architecture = "linux", runtime.GOARCH
+	config.Config.Entrypoint = []string{"/tool"}
+	if img, err = mutate.ConfigFile(img, config); err != nil {
+		t.Fatal(err)
+	}
+	return img
+}
+
+// jobWith is a pod that says a word with an image, which it needs to have already if the policy is Never.
+func jobWith(image, policy string) string {
+	return strings.NewReplacer("podsim.local/sidekick:dev", image, "IfNotPresent", policy).Replace(podOf("job", "Never", `args: [echo, "said by it"]`))
+}
+
+func TestImagesOfArchivesAreLoadedListedAndRun(t *testing.T) {
+	t.Parallel()
+	m := site(t)
+	dir := t.TempDir()
+	img := sidekickImage(t, m)
+	tag, err := name.NewTag("podsim.local/test/docker:1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := tarball.WriteToFile(filepath.Join(dir, "docker.tar"), tag, img); err != nil {
+		t.Fatal(err)
+	}
+	oci := filepath.Join(dir, "oci")
+	l, err := layout.Write(oci, empty.Index)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.AppendImage(img, layout.WithAnnotations(map[string]string{"io.containerd.image.name": "podsim.local/test/oci:1", "org.opencontainers.image.ref.name": "1"})); err != nil {
+		t.Fatal(err)
+	}
+	archive(t, oci, filepath.Join(dir, "oci.tar"))
+
+	o := m.perform(t, dir, "image", "load", "docker.tar", "oci.tar")
+	wants(t, o, exitOK, o.stdout, "loaded podsim.local/test/docker:1\n", "loaded podsim.local/test/oci:1\n")
+	o = m.perform(t, dir, "image", "ls")
+	wants(t, o, exitOK, o.stdout, "IMAGE", "podsim.local/test/docker:1 ", "podsim.local/test/oci:1 ", "podsim.local/sidekick:dev ")
+	for _, ref := range []string{"podsim.local/test/docker:1", "podsim.local/test/oci:1"} {
+		o = m.perform(t, dir, "run", write(t, dir, "pod.yaml", jobWith(ref, "Never")))
+		wants(t, o, exitOK, o.stdout, "main | said by it")
+	}
+	for file, want := range map[string]string{"nowhere.tar": "no such file", "broken.tar": "broken.tar", ".": ""} {
+		write(t, dir, "broken.tar", "this is no archive")
+		o = m.perform(t, dir, "image", "load", file)
+		wants(t, o, exitUsage, o.stderr, "podsim: ", want)
+	}
+	o = m.perform(t, dir, "image", "make", "podsim.local/x:1", "nowhere")
+	wants(t, o, exitUsage, o.stderr, "nowhere", "no such file")
+	o = m.perform(t, dir, "image", "make", "Not A Name", filepath.Join(m.bundle, "sidekick"))
+	wants(t, o, exitUsage, o.stderr, "Not A Name")
+}
+
+// archive makes a tar file of a directory.
+func archive(t *testing.T, dir, file string) {
+	t.Helper()
+	out, err := os.Create(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := tar.NewWriter(out)
+	if err := w.AddFS(os.DirFS(dir).(fs.FS)); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := out.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Images are pulled from a registry that speaks plain HTTP, as its hosts folder says; one of the two wants a password.
+func TestImagesArePulledFromARegistryWithAndWithoutAPassword(t *testing.T) {
+	t.Parallel()
+	m := site(t)
+	img := sidekickImage(t, m)
+	for _, c := range []struct {
+		name, password, configured string
+		code                       int
+		want                       []string
+	}{
+		{"no password is wanted", "", "", exitOK, []string{"image pulled", "main | said by it"}},
+		{"the password is right", "secret", "secret", exitOK, []string{"image pulled", "main | said by it"}},
+		{"the password is wrong", "secret", "guess", exitInterrupted, []string{"ErrImagePull", "401 Unauthorized"}},
+		{"no password is known", "secret", "", exitInterrupted, []string{"ErrImagePull", "no basic auth credentials"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			handler := registry.New(registry.Logger(log.New(io.Discard, "", 0)))
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if user, password, _ := r.BasicAuth(); c.password != "" && (user != "me" || password != c.password) {
+					w.Header().Set("WWW-Authenticate", `Basic realm="test"`)
+					http.Error(w, `{"errors":[{"code":"UNAUTHORIZED","message":"who are you?"}]}`, http.StatusUnauthorized)
+					return
+				}
+				handler.ServeHTTP(w, r)
+			}))
+			defer server.Close()
+			address := strings.TrimPrefix(server.URL, "http://")
+			ref, err := name.ParseReference(address+"/test/app:1", name.Insecure)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := remote.Write(ref, img, remote.WithAuth(&authn.Basic{Username: "me", Password: c.password})); err != nil {
+				t.Fatal(err)
+			}
+			dir := t.TempDir()
+			if err := os.MkdirAll(filepath.Join(dir, "hosts", address), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			write(t, dir, filepath.Join("hosts", address, "hosts.toml"), fmt.Sprintf("server = %q\n[host.%q]\n  capabilities = [\"pull\", \"resolve\"]\n", server.URL, server.URL))
+			if c.configured != "" {
+				auth := base64.StdEncoding.EncodeToString([]byte("me:" + c.configured))
+				write(t, dir, "config.json", fmt.Sprintf(`{"auths": {%q: {"auth": %q}}}`, address, auth))
+			}
+			cmd := m.command(t, dir, "run", "--hosts-dir", filepath.Join(dir, "hosts"), write(t, dir, "pod.yaml", jobWith(ref.String(), "Always")))
+			cmd.Env = append(cmd.Env, "DOCKER_CONFIG="+dir)
+			p := begin(t, cmd)
+			if c.code == exitInterrupted {
+				p.until("ErrImagePull")
+				p.signal(os.Interrupt)
+			}
+			o := p.end()
+			wants(t, o, c.code, o.stdout, c.want...)
+		})
+	}
+}
