@@ -6,7 +6,6 @@ import (
 	"encoding/base64"
 	"fmt"
 	"io"
-	"io/fs"
 	"log"
 	"net/http"
 	"net/http/httptest"
@@ -119,7 +118,7 @@ func archive(t *testing.T, dir, file string) {
 		t.Fatal(err)
 	}
 	w := tar.NewWriter(out)
-	if err := w.AddFS(os.DirFS(dir).(fs.FS)); err != nil {
+	if err := w.AddFS(os.DirFS(dir)); err != nil {
 		t.Fatal(err)
 	}
 	if err := w.Close(); err != nil {

@@ -40,12 +40,11 @@ func TestTheExamplesPassAndAreJudgedTheSameAgain(t *testing.T) {
 		t.Errorf("report.json: %v\n%s", err, data)
 	}
 	for file, name := range map[string]string{"order.yaml": "starts-and-stops-in-order", "interception.yaml": "traffic-is-intercepted"} {
-		_, verdict, found := strings.Cut(o.stdout, "\nPASS")
 		again := m.perform(t, dir, "check", filepath.Join(examples, file), filepath.Join("timelines", name+".jsonl"))
 		wants(t, again, exitOK, again.stdout, "1 passed, 0 failed, 0 inconclusive", name)
 		for line := range strings.Lines(again.stdout) {
 			if strings.Contains(line, "PASS") && !strings.Contains(o.stdout, line) {
-				t.Errorf("judged again, it says %q; the run did not (%v %q)\n%s", line, found, verdict, o)
+				t.Errorf("judged again, it says %q; the run did not\n%s", line, o)
 			}
 		}
 	}
@@ -102,7 +101,7 @@ func TestAnInterruptedScenarioEndsWith130AndLeavesNothing(t *testing.T) {
 	p.signal(os.Interrupt)
 	o := p.end()
 	wants(t, o, exitInterrupted, o.stdout)
-	if took := time.Since(begun); took > 15*time.Second {
+	if took := time.Since(begun); took > 30*time.Second {
 		t.Errorf("it took %s\n%s", took, o)
 	}
 }
