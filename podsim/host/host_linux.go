@@ -176,9 +176,32 @@ func (h *Host) Close() error {
 // Do performs one action. See the driver's Host.
 func (h *Host) Do(ctx context.Context, a pod.Action) (pod.Event, error) {
 	h.crash.at(a, before)
-	e, err := h.perform(ctx, a)
+	var e pod.Event
+	perform := func() (err error) {
+		e, err = h.perform(ctx, a)
+		return err
+	}
+	var err error
+	if a.Op == pod.OpExec || a.Op == pod.OpHook {
+		err = perform() // a command is not to run twice
+	} else {
+		err = h.lasting(ctx, perform)
+	}
 	h.crash.at(a, after)
 	return e, err
+}
+
+// lasting does f, and once more if containerd died meanwhile: a private one is started again, and takes its running
+// containers back. To do f twice must be safe.
+func (h *Host) lasting(ctx context.Context, f func() error) error {
+	err := f()
+	if !errors.Is(err, ctrd.ErrDaemonGone) {
+		return err
+	}
+	if rerr := h.runtime.Revive(ctx); rerr != nil {
+		return errors.Join(err, rerr)
+	}
+	return f()
 }
 
 func (h *Host) perform(ctx context.Context, a pod.Action) (pod.Event, error) {

@@ -27,6 +27,7 @@ import (
 type machine struct {
 	why      string // why there is none
 	dir      string
+	programs string // the directory of the images' programs
 	site     Site
 	sidekick string // references
 	prog     string
@@ -45,7 +46,7 @@ func TestMain(m *testing.M) {
 	}
 	flag.Parse()
 	// Most of these tests wait most of their time.
-	if err := flag.Set("test.parallel", "6"); err != nil {
+	if err := flag.Set("test.parallel", "10"); err != nil {
 		panic(err)
 	}
 	os.Exit(testMain(m))
@@ -118,15 +119,44 @@ func (m *machine) open() (err error) {
 		return err
 	}
 	m.site = Site{StateDir: filepath.Join(m.dir, "s"), RunDir: filepath.Join(m.dir, "r")}
+	if m.programs == "" {
+		m.programs = m.dir
+		if err := m.build(); err != nil {
+			return err
+		}
+	}
+	m.sidekick, m.prog, err = m.images(Config{Site: m.site, Bundle: testBundle()})
+	return err
+}
+
+func (m *machine) build() error {
 	for _, p := range []struct{ source, name string }{{"../../cmd/sidekick", "sidekick"}, {"./testdata/prog", "prog"}} {
-		cmd := exec.Command("go", "build", "-o", filepath.Join(m.dir, p.name), p.source)
+		cmd := exec.Command("go", "build", "-o", filepath.Join(m.programs, p.name), p.source)
 		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 		if out, err := cmd.CombinedOutput(); err != nil {
 			return fmt.Errorf("build %s: %w\n%s", p.source, err, out)
 		}
 	}
-	m.sidekick, m.prog, err = m.images(Config{Site: m.site, Bundle: testBundle()})
-	return err
+	return nil
+}
+
+// ownMachine is a machine with a site, and a containerd, that the test has for itself. It must leave nothing.
+func ownMachine(t testing.TB) *machine {
+	t.Helper()
+	m := &machine{programs: here(t).programs}
+	t.Cleanup(func() {
+		err := m.close()
+		if left := m.left(); len(left) > 0 || err != nil {
+			t.Errorf("after the test: error %v; left behind:\n%s", err, strings.Join(left, "\n"))
+		}
+		if err := os.RemoveAll(m.dir); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := m.open(); err != nil {
+		t.Fatal(err)
+	}
+	return m
 }
 
 // images makes the two images in a config's containerd.
@@ -138,10 +168,10 @@ func (m *machine) images(c Config) (sidekick, prog string, err error) {
 		return "", "", err
 	}
 	defer func() { err = errors.Join(err, images.Close()) }()
-	if sidekick, err = images.FromBinary(ctx, filepath.Join(m.dir, "sidekick")); err != nil {
+	if sidekick, err = images.FromBinary(ctx, filepath.Join(m.programs, "sidekick")); err != nil {
 		return "", "", err
 	}
-	prog, err = images.FromBinary(ctx, filepath.Join(m.dir, "prog"))
+	prog, err = images.FromBinary(ctx, filepath.Join(m.programs, "prog"))
 	return sidekick, prog, err
 }
 
@@ -157,6 +187,10 @@ func closeSite(s Site) error {
 		err = fmt.Errorf("runs are left: %+v", runs)
 	}
 	_, cleanErr := Clean(ctx, c)
+	// A child of another test holds our locks too, from its fork to its exec.
+	for errors.Is(cleanErr, ctrd.ErrInUse) && ctx.Err() == nil {
+		_, cleanErr = Clean(ctx, c)
+	}
 	return errors.Join(err, cleanErr)
 }
 

@@ -122,7 +122,7 @@ func TestAContainerdOfTheUsersOwnIsUsedAndLeftAsItWas(t *testing.T) {
 	}
 	r := trial{
 		pod:       podNamed("guest", "  restartPolicy: Never\n  containers: [{name: app, image: SIDEKICK, args: [echo, from the other one]}]\n"),
-		machine:   &machine{site: m.site, sidekick: sidekick, prog: prog},
+		machine:   &machine{site: m.site, programs: m.programs, sidekick: sidekick, prog: prog},
 		configure: func(c *Config) { c.Containerd = theirs.Address() },
 	}.try(t)
 	if r.err != nil || r.log("app") != "from the other one" {

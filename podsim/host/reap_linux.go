@@ -50,7 +50,7 @@ func (h *Host) Reap(ctx context.Context) error {
 	down := make(map[string]bool)
 	for _, p := range h.pods {
 		errs = append(errs, p.ledger.close())
-		errs = append(errs, p.removeContainers(ctx))
+		errs = append(errs, h.lasting(ctx, func() error { return p.removeContainers(ctx) }))
 		down[p.id] = p.down
 	}
 	// What was torn down in the run's own time is gone; the rest is reaped by name.

@@ -75,7 +75,15 @@ func (k *Container) runExec(ctx context.Context, id string, e Exec, p *pipes) (c
 	if err != nil {
 		return 0, false, fmt.Errorf("encode the process: %w", err)
 	}
-	_, err = k.client.tasks().Exec(ctx, &tasks.ExecProcessRequest{ContainerID: k.id, ExecID: id, Stdout: p.stdout(), Stderr: p.stderr(false), Spec: spec})
+	add := func() error {
+		_, err := k.client.tasks().Exec(ctx, &tasks.ExecProcessRequest{ContainerID: k.id, ExecID: id, Stdout: p.stdout(), Stderr: p.stderr(false), Spec: spec})
+		return err
+	}
+	err = add()
+	if errors.Is(native(err), ErrDaemonGone) && k.client.Revive(ctx) == nil {
+		id += "b" // the shim may know the first one; nothing of it ran
+		err = add()
+	}
 	if err != nil {
 		return 0, false, runtimeError("exec", err)
 	}
@@ -92,7 +100,13 @@ func (k *Container) runExec(ctx context.Context, id string, e Exec, p *pipes) (c
 	defer func() { stop(); waiter.Wait() }()
 	end := make(chan execEnd, 1)
 	waiter.Go(func() {
-		r, err := k.client.tasks().Wait(life, &tasks.WaitRequest{ContainerID: k.id, ExecID: id})
+		wait := func() (*tasks.WaitResponse, error) {
+			return k.client.tasks().Wait(life, &tasks.WaitRequest{ContainerID: k.id, ExecID: id})
+		}
+		r, err := wait()
+		for errors.Is(native(err), ErrDaemonGone) && k.client.Revive(life) == nil {
+			r, err = wait() // the process runs on in its shim
+		}
 		end <- execEnd{int(r.GetExitStatus()), native(err)}
 	})
 	if _, err := k.client.tasks().Start(ctx, &tasks.StartRequest{ContainerID: k.id, ExecID: id}); err != nil {
