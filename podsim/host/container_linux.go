@@ -246,6 +246,12 @@ func (c *container) await(ctx context.Context) (pod.Event, error) {
 	if err != nil {
 		return pod.Event{}, err
 	}
+	if c.pod.init != nil {
+		// Its processes are to end with it. containerd sees to that too, but not where the end overtakes the start.
+		if err := ctrd.RemoveCgroup(ctx, c.pod.host.cfg.Site.cgroup(c.pod.id, c.spec.Name)); err != nil {
+			return pod.Event{}, err
+		}
+	}
 	exit := &pod.Exit{Code: x.Code, OOMKilled: x.OOMKilled}
 	if x.Code > 128 && x.Code < 128+65 {
 		exit.Signal = x.Code - 128

@@ -2,10 +2,13 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"os/signal"
+	"strconv"
 	"syscall"
 	"time"
 )
@@ -30,31 +33,41 @@ func main() {
 			}
 			eaten = append(eaten, block)
 		}
-	case "orphan": // leaves a process behind that ends by itself soon after, and runs on
-		child := exec.Command(os.Args[0], "parent")
-		child.Stdout = os.Stdout
-		if err := child.Run(); err != nil {
-			fmt.Println(err)
-			os.Exit(1)
+	case "orphan": // FILE: leaves a process behind that ends by itself soon after, and runs on
+		if err := exec.Command(os.Args[0], "leave", "nap", os.Args[2]).Run(); err != nil {
+			fail(err)
 		}
-		select {}
-	case "parent": // ends before its own child
-		child := exec.Command(os.Args[0], "nap")
+		time.Sleep(time.Hour)
+	case "leave": // WHAT FILE: starts a process, writes its PID to a file, and ends before it
+		child := exec.Command(os.Args[0], os.Args[2])
 		if err := child.Start(); err != nil {
-			fmt.Println(err)
-			os.Exit(1)
+			fail(err)
 		}
-		fmt.Println("orphan", child.Process.Pid)
-	case "stay": // leaves a process behind that does not end, and ends
-		child := exec.Command(os.Args[0], "orphanage")
-		if err := child.Start(); err != nil {
-			fmt.Println(err)
-			os.Exit(1)
+		if err := os.WriteFile(os.Args[3]+".new", []byte(strconv.Itoa(child.Process.Pid)), 0o644); err != nil {
+			fail(err)
 		}
-		fmt.Println("stays", child.Process.Pid)
+		if err := os.Rename(os.Args[3]+".new", os.Args[3]); err != nil {
+			fail(err)
+		}
+	case "gone": // FILE: waits until there is the file and no process, not even a dead one, of the PID in it
+		for end := time.Now().Add(15 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+			pid, err := os.ReadFile(os.Args[2])
+			if err != nil {
+				continue
+			}
+			if _, err := os.Stat("/proc/" + string(pid)); errors.Is(err, fs.ErrNotExist) {
+				return
+			}
+		}
+		fail(errors.New("it is still there"))
 	case "nap":
 		time.Sleep(100 * time.Millisecond)
-	case "orphanage":
+	case "sleep":
 		time.Sleep(time.Hour)
 	}
+}
+
+func fail(err error) {
+	fmt.Fprintln(os.Stderr, err)
+	os.Exit(1)
 }
