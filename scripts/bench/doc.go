@@ -8,7 +8,8 @@
 //   - the floor: `runc create` and `runc start` of as many containers, all at once, in namespaces that are ready,
 //     and `runc kill` and `runc delete` of them;
 //   - podsim: from the start of the command to the last main container's start, as the timeline has it, and from
-//     Ctrl-C to the end of the command, when everything is gone; the first start, which boots containerd, by itself;
+//     Ctrl-C to the end of the command, when everything is gone; warm, with the containerd of the run before, and the one
+//     cold start, which boots it, by itself;
 //   - `podman kube play` and `kube down` of the same containers, where podman is installed;
 //
 // the ratios to the floor, and the memory of podsim's helpers while the pod runs. The containers are sidekick's,

@@ -103,7 +103,12 @@ func (b *bench) measure(ctx context.Context, sidecars int, onlyFloor, noPodman b
 	if err = b.podsim(ctx, &s); err != nil {
 		return s, fmt.Errorf("measure podsim: %w", err)
 	}
-	if noPodman || !installed("podman") {
+	switch {
+	case noPodman:
+		s.NoPodman = "left out"
+		return s, nil
+	case !installed("podman"):
+		s.NoPodman = "not installed"
 		return s, nil
 	}
 	if s.Podman, err = b.podman(ctx, sidecars); err != nil {

@@ -21,8 +21,10 @@ type Size struct {
 	Floor  *Times `json:"floor"`
 	Podsim *Times `json:"podsim,omitempty"`
 	Podman *Times `json:"podman,omitempty"`
-	// First is podsim's first start, which boots containerd.
+	// First is podsim's one cold start, which boots containerd; those of Podsim are warm: containerd lingers.
 	First Milliseconds `json:"firstStart,omitempty"`
+	// NoPodman is why podman was not measured.
+	NoPodman string `json:"noPodman,omitempty"`
 	// Memory is that of podsim's processes while the pod runs, by program.
 	Memory []Memory `json:"memory,omitempty"`
 }
@@ -72,10 +74,15 @@ func (r Report) print(w io.Writer) {
 			}
 		}
 		row("runc, the floor", s.Floor)
-		row("podsim run", s.Podsim)
-		row("podman kube play", s.Podman)
-		if s.First > 0 {
-			fmt.Fprintf(t, "  podsim run, first\t%v\t%.2f\t\t\n", s.First, float64(s.First/s.Floor.Start))
+		if s.Podsim != nil {
+			fmt.Fprintf(t, "  podsim run, cold (once)\t%v\t%.2f\t\t\n", s.First, float64(s.First/s.Floor.Start))
+		}
+		row("podsim run, warm", s.Podsim)
+		switch {
+		case s.Podman != nil:
+			row("podman kube play", s.Podman)
+		case s.Podsim != nil:
+			fmt.Fprintln(t, "  podman kube play\t"+s.NoPodman+"\t\t\t")
 		}
 		t.Flush()
 		if len(s.Memory) == 0 {
