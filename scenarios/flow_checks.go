@@ -113,22 +113,18 @@ func (w flowWant) judgeOf(s scene, f Finding, r pod.Response) Finding {
 	f.Proof = append(f.Proof, proofOf(seq)...)
 	switch {
 	case err != "":
-		return f.fail(soon, "%s", err)
+		return f.unclear("%s", err)
 	case r.Local == "":
 		return f.fail(soon, "the request made no connection")
 	}
 	var own []pod.Flow
 	for _, flow := range l.Flows {
-		if flow.Source == r.Local && (flow.Destination == r.Remote || len(own) == 0) {
+		if flow.Protocol == "tcp" && flow.Source == r.Local && flow.Destination == r.Remote {
 			own = append(own, flow)
 		}
 	}
-	slices.SortStableFunc(own, func(a, b pod.Flow) int {
-		if exact := boolInt(b.Destination == r.Remote) - boolInt(a.Destination == r.Remote); exact != 0 {
-			return exact
-		}
-		return b.Begin.Compare(a.Begin)
-	})
+	// A port that was used twice: the newer flow is the request's.
+	slices.SortStableFunc(own, func(a, b pod.Flow) int { return b.Begin.Compare(a.Begin) })
 	if len(own) == 0 {
 		f.Outcome, f.hope = Inconclusive, soon
 		f.Got = fmt.Sprintf("the ledger has no flow from %s%s", r.Local, incomplete(l))
@@ -143,13 +139,6 @@ func (w flowWant) judgeOf(s scene, f Finding, r pod.Response) Finding {
 		return f.unclear("%s", unclear)
 	}
 	return f.pass("%s", describeFlow(own[0]))
-}
-
-func boolInt(b bool) int {
-	if b {
-		return 1
-	}
-	return 0
 }
 
 func incomplete(l pod.Ledger) string {
@@ -323,36 +312,35 @@ func (c *noBypassCheck) look(s scene) Finding {
 		switch {
 		case slices.ContainsFunc(c.except, func(e exception) bool { return e.holds(flow) }):
 			aside++
-			continue
 		case flow.Verdict == pod.Bypass, flow.Verdict == pod.Escaped, flow.Verdict == pod.PreRule:
 			f.Flows = append(f.Flows, flow)
 			f.Containers = append(f.Containers, containersOf(flow.Opener)...)
-		case flow.Verdict == pod.Direct, flow.Verdict == pod.Exempt:
-			aside++
-			continue
+			judged++
 		case flow.Verdict == pod.Unproxied:
 			unproxied++
-			continue
+		case flow.Verdict == pod.Captured && s.opensForItself(flow):
+			judged++
+		default: // direct, exempt, refused, or from outside: it could not have got past the proxy
+			aside++
 		}
-		judged++
 	}
 	if len(f.Flows) > 0 {
 		return f.fail(never, "%d of %d flows got past it; the first: %s", len(f.Flows), judged, describeFlow(f.Flows[0]))
 	}
-	return evidence(f, l, judged, aside, unproxied)
+	return evidence(f, l, "no container but the proxy was seen to open a connection that is to be captured", judged, aside, unproxied)
 }
 
 // evidence passes a check that found nothing wrong only where there was something to find it in.
-func evidence(f Finding, l pod.Ledger, judged, aside, unproxied int) Finding {
+func evidence(f Finding, l pod.Ledger, nothing string, judged, aside, unproxied int) Finding {
 	switch {
 	case !l.Complete:
 		return f.unclear("the flow ledger is incomplete: %s", l.Why)
 	case unproxied > 0:
 		return f.unclear("there is no interception to judge %d flows by; the scenario's intercept.proxy names the proxy", unproxied)
 	case judged == 0:
-		return f.unclear("no flow was seen that could have been wrong (%d exempt, direct or excepted)", aside)
+		return f.unclear("no flow was seen that could have been wrong: %s (%d other flows)", nothing, aside)
 	}
-	return f.pass("%d flows judged (%d exempt, direct or excepted)", judged, aside)
+	return f.pass("%d flows judged (%d others could not have been wrong)", judged, aside)
 }
 
 // noLoopCheck holds where the proxy never took a flow that it had opened itself, and at least one flow was its.
@@ -369,15 +357,15 @@ func (c *noLoopCheck) look(s scene) Finding {
 	}
 	judged, aside, unproxied := 0, 0, 0
 	for _, flow := range l.Flows {
-		switch flow.Verdict {
-		case pod.Looped:
+		switch {
+		case flow.Verdict == pod.Looped:
 			f.Flows = append(f.Flows, flow)
 			f.Containers = containersOf(flow.Opener)
 			judged++
-		case pod.Captured, pod.Exempt:
-			judged++
-		case pod.Unproxied:
+		case flow.Verdict == pod.Unproxied:
 			unproxied++
+		case s.opensForOthers(flow) && flow.Verdict != pod.Refused && flow.Verdict != pod.Dropped:
+			judged++
 		default:
 			aside++
 		}
@@ -385,5 +373,16 @@ func (c *noLoopCheck) look(s scene) Finding {
 	if len(f.Flows) > 0 {
 		return f.fail(never, "%d flows looped; the first: %s", len(f.Flows), describeFlow(f.Flows[0]))
 	}
-	return evidence(f, l, judged, aside, unproxied)
+	return evidence(f, l, "the proxy was not seen to open a connection", judged, aside, unproxied)
+}
+
+// opensForItself reports whether a flow was opened by a container that is not the proxy.
+func (s scene) opensForItself(f pod.Flow) bool {
+	return f.Opener != "" && f.Opener != world && !s.opensForOthers(f)
+}
+
+// opensForOthers reports whether a flow was opened by the proxy.
+func (s scene) opensForOthers(f pod.Flow) bool {
+	in := s.scenario.Intercept
+	return in != nil && f.Opener == in.Proxy
 }

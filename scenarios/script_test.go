@@ -190,6 +190,13 @@ var runCases = []runCase{
 	{name: "no flow at all is inconclusive", want: Inconclusive, spec: intercepted, step: 2, says: []string{"no flow was seen"},
 		answer: ledger(pod.Ledger{Complete: true, Flows: []pod.Flow{own}}),
 		steps:  "- up: {wait: ready}\n- expect: {noBypass: true}"},
+	{name: "what comes from outside and what is refused prove nothing of noBypass and noLoop", want: Inconclusive, spec: intercepted, step: 2,
+		says: []string{"no container but the proxy was seen to open", "the proxy was not seen to open"},
+		answer: ledger(pod.Ledger{Complete: true, Flows: []pod.Flow{
+			{ID: 4, Opener: "world", Taker: "proxy", Listener: 15006, Verdict: pod.Captured, Destination: "10.7.0.2:8080"},
+			{ID: 5, Opener: "app", Verdict: pod.Refused, Destination: "198.18.0.10:81"},
+			{ID: 6, Opener: "proxy", Verdict: pod.Refused, Destination: "127.0.0.1:8080"}}}),
+		steps: "- up: {wait: ready}\n- expect: {noBypass: true, noLoop: true}"},
 	{name: "an incomplete ledger is inconclusive, never a pass", want: Inconclusive, spec: intercepted, step: 2, says: []string{"3 flows were lost"},
 		answer: ledger(pod.Ledger{Why: "3 flows were lost", Flows: []pod.Flow{captured, own}}),
 		steps:  "- up: {wait: ready}\n- expect: {noBypass: true, noLoop: true}"},

@@ -97,7 +97,7 @@ var fields = []FieldSupport{
 	{"Sysctl.name", Acts, "", nil},
 	{"Sysctl.value", Acts, "", nil},
 	{"PodSecurityContext.seccompProfile", Acts, "", nil},
-	{"SeccompProfile.type", Acts, "", []string{"Unconfined", "RuntimeDefault"}},
+	{"SeccompProfile.type", Acts, "RuntimeDefault is not applied by the bundled runc, which is built without libseccomp: a run warns", []string{"Unconfined", "RuntimeDefault"}},
 	{"SeccompProfile.localhostProfile", Unsupported, "profiles of a node are not read", nil},
 	{"PodSecurityContext.appArmorProfile", Unsupported, "no AppArmor profile is loaded", nil},
 	{"PodSecurityContext.seLinuxOptions", Unsupported, "no SELinux label is set", nil},

@@ -104,7 +104,7 @@ func unsupported(src *diag.Source, index *strict.Index, path string, opts Option
 			done = f.Path
 		case row.Support == Unsupported:
 			done = f.Path
-			if set(f.Value) {
+			if set(f.Value) || defaultsToTrue[row.Field] && isFalse(f.Value) {
 				found = append(found, notActedOn(src, f.Key, f.Path, row.Note, opts))
 			}
 		case row.Only != nil:
@@ -147,6 +147,11 @@ func set(n *yaml.Node) bool {
 	}
 	return n.Value != "" && n.Value != "0"
 }
+
+// defaultsToTrue are the fields that are not acted on of which false is the value that would change the pod.
+var defaultsToTrue = map[string]bool{"PodSpec.hostUsers": true}
+
+func isFalse(n *yaml.Node) bool { return n.ShortTag() == "!!bool" && strings.EqualFold(n.Value, "false") }
 
 // notAmong gives the scalar, the items or the keys that are none of those allowed. An allowed word that ends in
 // "*" stands for all that begin with it.
