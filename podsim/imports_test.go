@@ -45,6 +45,7 @@ var mayImport = map[string][]string{
 	"scenarios/report": {"scenarios", "podsim/pod", "podsim/timeline", "podsim/manifest/diag"},
 	"cmd/sidekick":     {},
 	"cmd/podsim-init":  {},
+	"cmd/podsim-shim":  {},
 }
 
 // anything lists the packages that wire the others together.

@@ -108,3 +108,13 @@ func (c Config) keeperLock() string { return filepath.Join(c.locks(), "keeper.lo
 func (c Config) startLock() string  { return filepath.Join(c.locks(), "start.lock") }
 func (c Config) tomlPath() string   { return filepath.Join(c.locks(), "containerd.toml") }
 func (c Config) logPath() string    { return filepath.Join(c.locks(), "containerd.log") }
+
+// shim is the program by which containerd starts shims and cleans up after them: podsim's own, which spares most
+// of the latter, or containerd's where the bundle is without.
+func (c Config) shim() string {
+	own := filepath.Join(c.Bundle, "podsim-shim")
+	if _, err := os.Stat(own); err == nil {
+		return own
+	}
+	return filepath.Join(c.Bundle, "containerd-shim-runc-v2")
+}

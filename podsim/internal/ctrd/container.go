@@ -247,7 +247,7 @@ func (c *Client) record(cfg ContainerConfig, spec *oruntime.Spec, snapshotter st
 	}
 	runtime := containers.RuntimeInfo{Name: runtimeName}
 	if !c.cfg.External() {
-		runtime.Name = filepath.Join(c.cfg.Bundle, "containerd-shim-runc-v2")
+		runtime.Name = c.cfg.shim()
 		runtime.Options, err = typeurl.MarshalAny(&options.Options{BinaryName: filepath.Join(c.cfg.Bundle, "runc"), Root: c.cfg.runcRoot()})
 		if err != nil {
 			return containers.Container{}, fmt.Errorf("encode the runtime's options: %w", err)
