@@ -22,7 +22,7 @@ const couple = `
       image: SIDEKICK
       args: [app, --listen, ":9000"]
       restartPolicy: Always
-      startupProbe: {tcpSocket: {port: 9000}, periodSeconds: 1}
+      startupProbe: {tcpSocket: {port: 9000}, periodSeconds: 1, timeoutSeconds: 10, failureThreshold: 30}
   containers:
     - name: app
       image: SIDEKICK
