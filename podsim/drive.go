@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -27,16 +29,19 @@ type answer struct {
 // A drive is the state of one Drive. Only its loop touches it; answers is the one way in for the goroutines.
 type drive struct {
 	run     *Run
+	asks    <-chan pod.Action
+	notes   <-chan pod.Event
 	log     timeline.Log
 	status  map[string]pod.Status
 	answers chan answer
 	flying  sync.WaitGroup
 	cancel  context.CancelFunc
 	lastID  int
+	open    map[int]pod.Action // begun and not answered
 }
 
 func newDrive(r *Run) *drive {
-	d := &drive{run: r, status: make(map[string]pod.Status, len(r.Pods)), answers: make(chan answer)}
+	d := &drive{run: r, asks: r.Asks, notes: r.Notes, status: make(map[string]pod.Status, len(r.Pods)), answers: make(chan answer), open: make(map[int]pod.Action)}
 	for _, p := range r.Pods {
 		d.status[p.Name] = pod.Status{}
 	}
@@ -65,17 +70,17 @@ func (d *drive) loop(ctx context.Context) error {
 			if err := d.answered(a); err != nil {
 				return err
 			}
-		case a, ok := <-d.run.Asks:
+		case a, ok := <-d.asks:
 			if !ok {
-				d.run.Asks = nil
+				d.asks = nil
 				continue
 			}
 			if err := d.begin(flight, a, time.Now()); err != nil {
 				return err
 			}
-		case e, ok := <-d.run.Notes:
+		case e, ok := <-d.notes:
 			if !ok {
-				d.run.Notes = nil
+				d.notes = nil
 				continue
 			}
 			d.record(e)
@@ -144,6 +149,7 @@ func (d *drive) begin(ctx context.Context, a pod.Action, now time.Time) error {
 	if a.Op.ByDriver() {
 		return d.fold(pod.Event{Kind: pod.Ended, Time: now, Action: a})
 	}
+	d.open[a.ID] = a
 	d.flying.Go(func() {
 		e, err := d.run.Host.Do(ctx, a)
 		d.answers <- answer{a, e, err}
@@ -153,6 +159,7 @@ func (d *drive) begin(ctx context.Context, a pod.Action, now time.Time) error {
 
 // answered folds what an action came to.
 func (d *drive) answered(a answer) error {
+	delete(d.open, a.action.ID)
 	if a.err != nil {
 		return fmt.Errorf("%s of pod %s: %w", a.action, a.action.Pod, a.err)
 	}
@@ -201,26 +208,52 @@ func (d *drive) flush() {
 	}
 }
 
+// joinTimeout bounds the wait for actions that were cancelled. They end at once, unless the kernel holds them.
+const joinTimeout = 30 * time.Second
+
 // join cancels what is in flight and waits for it. Answers that come now are not folded: the run is over. Notes
-// are still recorded, so that no sender of one is left waiting.
-func (d *drive) join() {
+// are still recorded, so that no sender of one is left waiting. What does not end in time is an error that names it.
+func (d *drive) join() error {
 	d.cancel()
 	joined := make(chan struct{})
 	go func() { d.flying.Wait(); close(joined) }()
+	patience := time.NewTimer(joinTimeout)
+	defer patience.Stop()
 	for {
 		select {
-		case <-d.answers:
-		case e, ok := <-d.run.Notes:
+		case a := <-d.answers:
+			delete(d.open, a.action.ID)
+		case e, ok := <-d.notes:
 			if !ok {
-				d.run.Notes = nil
+				d.notes = nil
 				continue
 			}
 			d.record(e)
 		case <-joined:
-			d.flush()
-			return
+			return nil
+		case <-patience.C:
+			return fmt.Errorf("end the run: %s did not end within %s of being cancelled", d.flyingWords(), joinTimeout)
 		}
 	}
+}
+
+// flyingWords names the actions in flight, the oldest first.
+func (d *drive) flyingWords() string {
+	var words []string
+	for _, id := range slices.Sorted(maps.Keys(d.open)) {
+		words = append(words, d.open[id].String())
+	}
+	return strings.Join(words, ", ")
+}
+
+// conclude puts the run's end on the timeline, as its last record.
+func (d *drive) conclude(err error) {
+	e := pod.Event{Kind: pod.Noted, Note: pod.NoteEnded}
+	if err != nil {
+		e.Detail = err.Error()
+	}
+	d.record(e)
+	d.flush()
 }
 
 // joinReap reaps the host, whatever became of ctx, and joins the errors.

@@ -2,6 +2,7 @@ package podsim
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/podsim/podsim/podsim/pod"
@@ -56,11 +57,13 @@ type Run struct {
 const reapTimeout = 60 * time.Second
 
 // Drive performs the run and returns its timeline, whatever happened. It returns after the last goroutine has
-// been joined and the host reaped. When ctx ends the run is broken off at once: no grace, only the reap; the
+// been joined and the host reaped; only an action that the kernel holds is left behind, after half a minute, and named. The
+// timeline's last record says how the run ended. When ctx ends the run is broken off at once: no grace, only the reap; the
 // error then is ctx's cause. An error of the host ends the run in the same way.
 func (r *Run) Drive(ctx context.Context) (timeline.View, error) {
 	d := newDrive(r)
-	runErr := d.loop(ctx)
-	d.join()
-	return d.log.View(), joinReap(ctx, r, runErr)
+	err := d.loop(ctx)
+	err = joinReap(ctx, r, errors.Join(err, d.join()))
+	d.conclude(err)
+	return d.log.View(), err
 }

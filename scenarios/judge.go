@@ -103,6 +103,15 @@ func (r *Result) Broke(err error) {
 	r.conclude()
 }
 
+// CutOff records that the timeline does not tell how the run ended, as one does not whose process was killed: what it
+// proves to have failed has failed, and nothing has passed.
+func (r *Result) CutOff() {
+	r.Notes = append(r.Notes, "the timeline does not tell how the run ended: it was cut off")
+	if r.Outcome == Pass || r.Outcome == Skipped {
+		r.Outcome, r.Flaky = Inconclusive, false
+	}
+}
+
 // conclude derives the scenario's outcome from its steps and errors.
 func (r *Result) conclude() {
 	r.Outcome, r.Flaky = Pass, false

@@ -10,6 +10,7 @@ import (
 	"github.com/podsim/podsim/podsim/manifest"
 	"github.com/podsim/podsim/podsim/manifest/diag"
 	"go.yaml.in/yaml/v3"
+	"k8s.io/apimachinery/pkg/util/validation"
 )
 
 // The type of document that this package reads.
@@ -40,7 +41,24 @@ func Load(paths ...string) ([]*Scenario, diag.List) {
 			found = append(found, diag.Diagnostic{File: path, Message: "no scenario in this directory: no *.yaml file of it has kind: Scenario"})
 		}
 	}
-	return out, found
+	return out, append(found, namesakes(out)...)
+}
+
+// namesakes reports scenarios of different files that have one name.
+func namesakes(all []*Scenario) diag.List {
+	var found diag.List
+	first := make(map[string]Pos, len(all))
+	for _, s := range all {
+		was, known := first[s.Name]
+		switch {
+		case !known:
+			first[s.Name] = s.Pos
+		case was.File != s.Pos.File && s.Name != "":
+			found = append(found, diag.Diagnostic{File: s.Pos.File, Line: s.Pos.Line, Col: s.Pos.Col, Snippet: s.Pos.Snippet,
+				Message: fmt.Sprintf("scenario %q is in %s:%d already; reports would not tell them apart", s.Name, was.File, was.Line)})
+		}
+	}
+	return found
 }
 
 // filesOf lists the files that a path stands for; named says that it is a file itself.
@@ -151,7 +169,7 @@ func (l *loader) scenario(root *yaml.Node) *Scenario {
 		"kind":       func(*yaml.Node) {},
 		"metadata": func(v *yaml.Node) {
 			l.mapping(v, "metadata", fields{
-				"name":        func(v *yaml.Node) { l.out.Name = l.text(v) },
+				"name":        func(v *yaml.Node) { l.name(v) },
 				"labels":      func(v *yaml.Node) { l.textMap(v, "labels") },
 				"annotations": func(v *yaml.Node) { l.textMap(v, "annotations") },
 			}, nil)
@@ -170,6 +188,16 @@ func (l *loader) scenario(root *yaml.Node) *Scenario {
 	}
 	l.spec(spec)
 	return l.out
+}
+
+// name reads the scenario's name, which reports and the files of timelines are called by.
+func (l *loader) name(v *yaml.Node) {
+	l.out.Name = l.text(v)
+	for _, bad := range validation.IsDNS1123Subdomain(l.out.Name) {
+		if l.out.Name != "" {
+			l.errorf(v, "metadata.name: Invalid value: %q: %s", l.out.Name, bad)
+		}
+	}
 }
 
 // path is a path of the file as found from the working directory.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/podsim/podsim/podsim/pod"
 	"github.com/podsim/podsim/podsim/timeline"
 	"github.com/podsim/podsim/scenarios"
 	"github.com/podsim/podsim/scenarios/report"
@@ -47,8 +48,21 @@ func check(out, errOut io.Writer, scenarioFile, timelineFile, name string) error
 	var style report.Style
 	_, style.Color = terminal(out)
 	result := scenarios.Judge(s, h, v)
+	switch end := lastRecord(v); {
+	case end.Note != pod.NoteEnded:
+		result.CutOff()
+	case end.Detail != "":
+		result.Broke(errors.New(end.Detail))
+	}
 	results := []scenarios.Result{result}
 	return conclude(results, errors.Join(report.Verdict(out, style, result), report.Summary(out, style, results)))
+}
+
+func lastRecord(v timeline.View) timeline.Record {
+	if v.Len() == 0 {
+		return timeline.Record{}
+	}
+	return v.At(v.Len())
 }
 
 // oneScenario loads the scenario that is meant.

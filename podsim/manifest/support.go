@@ -151,7 +151,9 @@ func set(n *yaml.Node) bool {
 // defaultsToTrue are the fields that are not acted on of which false is the value that would change the pod.
 var defaultsToTrue = map[string]bool{"PodSpec.hostUsers": true}
 
-func isFalse(n *yaml.Node) bool { return n.ShortTag() == "!!bool" && strings.EqualFold(n.Value, "false") }
+func isFalse(n *yaml.Node) bool {
+	return n.ShortTag() == "!!bool" && strings.EqualFold(n.Value, "false")
+}
 
 // notAmong gives the scalar, the items or the keys that are none of those allowed. An allowed word that ends in
 // "*" stands for all that begin with it.

@@ -31,6 +31,7 @@ const (
 	NoteConnected = "connected" // a stub accepted a connection (Connection)
 	NoteWarning   = "warning"   // something the user should know once (Detail)
 	NoteLedger    = "ledger"    // the flow ledger was loaded (Detail: when, relative to the rules)
+	NoteEnded     = "ended"     // the run is over, and reaped (Detail: what broke it, empty if nothing did); the last record
 )
 
 // An Event is one thing that was observed. Events are the only thing that changes a Status.

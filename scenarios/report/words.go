@@ -29,6 +29,8 @@ func Words(r timeline.Record) (who, what string, ok bool) {
 
 func noted(r timeline.Record) (who, what string, ok bool) {
 	switch r.Note {
+	case pod.NoteEnded:
+		return "", "", false
 	case pod.NoteRules:
 		return "pod", strings.TrimSpace("interception rules installed " + brackets(r.Detail)), true
 	case pod.NoteConnected:
