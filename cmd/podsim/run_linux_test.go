@@ -256,7 +256,7 @@ func TestAFullDiskIsNamed(t *testing.T) {
 		}
 	}()
 	run := m.run + "f"
-	defer os.RemoveAll(run) //nolint:errcheck // what podsim left there is looked at below
+	defer os.RemoveAll(run) // what podsim left there is looked at below
 	at := func(args ...string) outcome {
 		return perform(t, command(t, dir, append([]string{"--state-dir", small + "/s", "--run-dir", run, "--bundle", m.bundle}, args...)...))
 	}
@@ -280,7 +280,7 @@ func TestWithoutRootTheFixIsNamed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer os.RemoveAll(dir) //nolint:errcheck // a temporary directory
+	defer os.RemoveAll(dir) // a temporary directory
 	if err := os.Chmod(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}

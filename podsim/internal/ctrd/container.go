@@ -339,7 +339,7 @@ func (k *Container) watch(ctx context.Context) {
 	}
 	oom, _ := oomKills(k.cgroup)
 	exit.OOMKilled = oom > 0
-	await(k.pumped, drainTimeout)
+	await(k.pumped)
 	k.exit = exit
 }
 
@@ -423,12 +423,12 @@ func (k *Container) Delete(ctx context.Context) error {
 	}
 	k.deleted = true
 	k.main.release()
-	if !await(k.exited, drainTimeout) {
+	if !await(k.exited) {
 		k.stop(errDeleted)
 		<-k.exited
 	}
 	k.stop(errDeleted)
-	if !await(k.pumped, drainTimeout) {
+	if !await(k.pumped) {
 		k.pipes.interrupt()
 		<-k.pumped
 	}

@@ -62,7 +62,7 @@ func (k *Container) exec(ctx context.Context, e Exec) (_ ExecResult, err error) 
 	}
 	pumped := p.pump(kept.take)
 	code, timedOut, err := k.runExec(ctx, id, e, p)
-	if err != nil || !await(pumped, drainTimeout) {
+	if err != nil || !await(pumped) {
 		p.interrupt()
 		<-pumped
 	}

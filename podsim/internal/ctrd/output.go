@@ -150,9 +150,9 @@ func (p *pipes) pump(take func(stderr bool, data []byte)) (done chan struct{}) {
 	return done
 }
 
-// await waits for the end of the output, at most for d, and reports whether it came.
-func await(done <-chan struct{}, d time.Duration) bool {
-	t := time.NewTimer(d)
+// await waits for done, at most for drainTimeout, and reports whether it came.
+func await(done <-chan struct{}) bool {
+	t := time.NewTimer(drainTimeout)
 	defer t.Stop()
 	select {
 	case <-done:
