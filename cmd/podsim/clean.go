@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -20,8 +21,13 @@ func newClean(g *globals) *cobra.Command {
 			for _, id := range cleaned {
 				fmt.Fprintf(cmd.OutOrStdout(), "cleaned run %s\n", id)
 			}
-			if err != nil {
+			switch {
+			case errors.Is(err, host.ErrNoRun):
+				return &exit{exitUsage, err}
+			case err != nil:
 				return &exit{exitLeft, err}
+			case len(cleaned) == 0:
+				fmt.Fprintln(cmd.OutOrStdout(), "nothing to clean")
 			}
 			return nil
 		},

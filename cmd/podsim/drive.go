@@ -77,11 +77,13 @@ func (j job) drive(ctx context.Context) (h timeline.Header, v timeline.View, err
 	return h, v, err
 }
 
-// interrupts calls first at the first Ctrl-C or TERM, and again at every further one, until stop is called.
+// interrupts calls each at every Ctrl-C, TERM and hang-up, with their number from 1, until stop is called. Meanwhile a
+// reader of our output that goes away does not end this process: what it made would stay.
 func interrupts(each func(n int)) (stop func()) {
 	signals := make(chan os.Signal, 4)
 	done, joined := make(chan struct{}), make(chan struct{})
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	signal.Ignore(syscall.SIGPIPE)
 	go func() {
 		defer close(joined)
 		for n := 1; ; n++ {
@@ -95,6 +97,7 @@ func interrupts(each func(n int)) (stop func()) {
 	}()
 	return func() {
 		signal.Stop(signals)
+		signal.Reset(syscall.SIGPIPE)
 		close(done)
 		<-joined
 	}

@@ -108,7 +108,7 @@ func (m *machine) close() error {
 	if out, err := podsim("ps"); err != nil || strings.Count(out, "\n") != 1 {
 		errs = append(errs, fmt.Errorf("after all tests podsim ps says: %w\n%s", err, out))
 	}
-	if out, err := podsim("clean"); err != nil || out != "" {
+	if out, err := podsim("clean"); err != nil || out != "nothing to clean\n" {
 		errs = append(errs, fmt.Errorf("after all tests podsim clean says: %w\n%s", err, out))
 	}
 	if left, _ := os.ReadDir(filepath.Join(m.run, "runs")); len(left) > 0 {

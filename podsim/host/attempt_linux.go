@@ -154,7 +154,7 @@ func runOnHost(ctx context.Context, a pod.Action) (pod.Event, error) {
 		ctx, cancel = context.WithTimeout(ctx, a.Timeout)
 		defer cancel()
 	}
-	var stdout, stderr bytes.Buffer
+	stdout, stderr := firstBytes{limit: maxOutput}, firstBytes{limit: maxOutput}
 	cmd := exec.CommandContext(ctx, "/bin/sh", "-c", strings.Join(a.Command, " "))
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	// Its own process group, so that what the shell started goes with it.
@@ -165,7 +165,7 @@ func runOnHost(ctx context.Context, a pod.Action) (pod.Event, error) {
 	if outer.Err() != nil {
 		return pod.Event{}, context.Cause(outer)
 	}
-	e := pod.Event{Output: &pod.Output{Code: cmd.ProcessState.ExitCode(), Stdout: cut(stdout.Bytes(), maxOutput), Stderr: cut(stderr.Bytes(), maxOutput)}}
+	e := pod.Event{Output: &pod.Output{Code: cmd.ProcessState.ExitCode(), Stdout: string(stdout.kept), Stderr: string(stderr.kept)}}
 	_, exited := errors.AsType[*exec.ExitError](err)
 	switch {
 	case ctx.Err() != nil:
@@ -176,7 +176,16 @@ func runOnHost(ctx context.Context, a pod.Action) (pod.Event, error) {
 	return e, nil
 }
 
-func cut(b []byte, n int) string { return string(b[:min(len(b), n)]) }
+// firstBytes keeps the first bytes that are written to it, and takes the rest.
+type firstBytes struct {
+	limit int
+	kept  []byte
+}
+
+func (f *firstBytes) Write(p []byte) (int, error) {
+	f.kept = append(f.kept, p[:min(len(p), f.limit-len(f.kept))]...)
+	return len(p), nil
+}
 
 // read reads a container's log, or a file in it.
 func (c *container) read(_ context.Context, a pod.Action) (pod.Event, error) {

@@ -109,11 +109,16 @@ func containerPieces(ctx context.Context, c Config) (out []piece, err error) {
 // run whose process lives is left alone; to name one is an error. Nobody else's containerd is stopped.
 func Clean(ctx context.Context, c Config, ids ...string) (cleaned []string, err error) {
 	c = c.withDefaults()
-	if len(ids) == 0 {
-		runs, err := List(ctx, c)
-		if err != nil {
-			return nil, err
+	runs, err := List(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	for _, id := range ids {
+		if !slices.ContainsFunc(runs, func(r RunInfo) bool { return r.ID == id }) {
+			return nil, fmt.Errorf("clean %s: %w", id, ErrNoRun)
 		}
+	}
+	if len(ids) == 0 {
 		for _, r := range runs {
 			if !r.Alive {
 				ids = append(ids, r.ID)

@@ -39,6 +39,7 @@ type container struct {
 	mu       sync.Mutex // held while an instance is made or removed
 	instance int        // of made
 	made     *ctrd.Container
+	started  bool // made was started: before, it is there ahead of its turn and nothing may run in it
 	// refused is what the runtime said when it was to create the instance. A kubelet hears of it at the start.
 	refused *ctrd.RuntimeError
 	log     *rundir.Log
@@ -136,7 +137,7 @@ func (c *container) make(ctx context.Context, instance int, img ctrd.Image) erro
 	if c.log, err = rundir.CreateLog(c.pod.host.dir.LogPath(c.pod.spec.Name, c.spec.Name, instance)); err != nil {
 		return err
 	}
-	c.instance, c.last, c.user = instance, nil, at.user
+	c.instance, c.started, c.last, c.user = instance, false, nil, at.user
 	c.made, err = c.pod.host.runtime.Create(ctx, ctrd.ContainerConfig{
 		ID:  containerID(c.pod.id, c.spec.Name, instance),
 		Run: c.pod.host.id, Pod: c.pod.id, Name: c.spec.Name,
@@ -145,7 +146,7 @@ func (c *container) make(ctx context.Context, instance int, img ctrd.Image) erro
 	})
 	if e, ok := errors.AsType[*ctrd.RuntimeError](err); ok {
 		c.refused = e
-		return nil
+		return c.log.Close()
 	}
 	if err != nil {
 		return errors.Join(err, c.log.Close())
@@ -182,11 +183,14 @@ func (c *container) start(ctx context.Context) (pod.Event, error) {
 	if made == nil {
 		return pod.Event{}, fmt.Errorf("start container %s: it was not created", c.spec.Name)
 	}
+	// From here on a ledger that is loaded tracks the container; one that was is told now.
+	c.setStarted(true)
 	if err := c.pod.track(ctx, c.spec.Name); err != nil {
 		return pod.Event{}, err
 	}
 	err := made.Start(ctx)
 	if isA[*ctrd.RuntimeError](err) {
+		c.setStarted(false)
 		return failed(reasonRun, err), nil
 	}
 	if err != nil {
@@ -201,13 +205,30 @@ func (c *container) get() (*ctrd.Container, *ctrd.RuntimeError) {
 	return c.made, c.refused
 }
 
+func (c *container) setStarted(started bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.started = started
+}
+
+// isStarted reports whether the newest instance was started, without waiting: one that is being made or removed is not.
+func (c *container) isStarted() bool {
+	if !c.mu.TryLock() {
+		return false
+	}
+	defer c.mu.Unlock()
+	return c.made != nil && c.started
+}
+
 // running is the instance to run something in.
 func (c *container) running() (*ctrd.Container, error) {
-	made, _ := c.get()
-	if made == nil {
+	c.mu.Lock()
+	made, started := c.made, c.started
+	c.mu.Unlock()
+	switch {
+	case made == nil || !started:
 		return nil, fmt.Errorf("container %s does not run", c.spec.Name)
-	}
-	if ended(made) {
+	case ended(made):
 		return nil, fmt.Errorf("container %s has ended", c.spec.Name)
 	}
 	return made, nil

@@ -1,6 +1,12 @@
 package host
 
-import "time"
+import (
+	"errors"
+	"time"
+)
+
+// ErrNoRun says that there is no run of a name, and nothing of one.
+var ErrNoRun = errors.New("there is no such run: podsim ps lists them")
 
 // A RunInfo is what is known of one run of a site.
 type RunInfo struct {

@@ -20,38 +20,46 @@ type ledger struct {
 	last     *pod.Ledger // the last snapshot, once the recorder is closed
 }
 
-func (l *ledger) loaded() bool {
+// tried reports whether it was loaded, or could not be.
+func (l *ledger) tried() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.recorder != nil
+	return l.recorder != nil || l.why != "" || l.last != nil
 }
 
-// loadLedger starts the pod's flow ledger, and tracks the containers that exist already. On a machine where that
-// cannot be, the run goes on without, and every check that needs it is inconclusive.
-func (p *podHost) loadLedger(ctx context.Context, when string) error {
+// loadLedger starts the pod's flow ledger, and tracks the containers that run already; the others are tracked as they
+// start. Where that cannot be, the run goes on without, and every check that needs it is inconclusive.
+func (p *podHost) loadLedger(ctx context.Context, when string) {
 	p.ledger.mu.Lock()
 	defer p.ledger.mu.Unlock()
-	mount, err := flows.CgroupMount()
+	r, err := p.openLedger()
 	if err != nil {
 		p.ledger.why = err.Error()
 		p.host.warn(p.spec.Name, "flows are not recorded: "+p.ledger.why)
-		return nil
-	}
-	r, err := flows.Load(flows.Config{Netns: p.pins.Net, Policy: p.policy(), Name: p.host.nameOf})
-	if err != nil {
-		return err
-	}
-	for name, c := range p.containers {
-		if made, _ := c.get(); made == nil {
-			continue
-		}
-		if err := r.Track(name, filepath.Join(mount, p.host.cfg.Site.cgroup(p.id, name))); err != nil {
-			return errors.Join(err, r.Close())
-		}
+		return
 	}
 	p.ledger.recorder = r
 	p.host.note(ctx, pod.Event{Action: pod.Action{Pod: p.spec.Name}, Note: pod.NoteLedger, Detail: "loaded " + when})
-	return nil
+}
+
+func (p *podHost) openLedger() (*flows.Recorder, error) {
+	mount, err := flows.CgroupMount()
+	if err != nil {
+		return nil, err
+	}
+	r, err := flows.Load(flows.Config{Netns: p.pins.Net, Policy: p.policy(), Name: p.host.nameOf})
+	if err != nil {
+		return nil, err
+	}
+	for name, c := range p.containers {
+		if !c.isStarted() {
+			continue
+		}
+		if err := r.Track(name, filepath.Join(mount, p.host.cfg.Site.cgroup(p.id, name))); err != nil {
+			return nil, errors.Join(err, r.Close())
+		}
+	}
+	return r, nil
 }
 
 // track has the ledger know a container's cgroup, before the container's first process runs.

@@ -47,7 +47,8 @@ func (c *container) terminationMessage(code int) (string, error) {
 	if c.spec.TerminationMessagePath == "" {
 		return "", nil
 	}
-	f, err := os.Open(c.pod.terminationLog(c.spec, c.instance))
+	instance := c.newest()
+	f, err := os.Open(c.pod.terminationLog(c.spec, instance))
 	if err != nil {
 		return "", fmt.Errorf("read the termination log of container %s: %w", c.spec.Name, err)
 	}
@@ -59,7 +60,7 @@ func (c *container) terminationMessage(code int) (string, error) {
 	if len(text) > 0 || code == 0 || c.spec.TerminationMessagePolicy != corev1.TerminationMessageFallbackToLogsOnError {
 		return string(text), nil
 	}
-	lines, err := rundir.ReadLog(c.logPath(c.instance), maxFallbackRows)
+	lines, err := rundir.ReadLog(c.logPath(instance), maxFallbackRows)
 	if err != nil {
 		return "", fmt.Errorf("read the log of container %s: %w", c.spec.Name, err)
 	}

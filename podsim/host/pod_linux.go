@@ -157,14 +157,15 @@ func (p *podHost) makeReady(ctx context.Context) error {
 	for _, n := range rules.Notes {
 		p.host.warn(p.spec.Name, n)
 	}
-	return p.loadLedger(ctx, "with the rules")
+	p.loadLedger(ctx, "with the rules")
+	return nil
 }
 
 // rulesMayHaveCome looks, after an init container has ended, for interception rules that it installed. The first time
 // they are there the ledger is loaded, before the next container starts.
 func (p *podHost) rulesMayHaveCome(ctx context.Context, c *corev1.Container) error {
 	in := p.host.cfg.Intercept
-	if in == nil || in.Rules != nil || p.ledger.loaded() || !p.isInit(c) {
+	if in == nil || in.Rules != nil || p.ledger.tried() || !p.isInit(c) {
 		return nil
 	}
 	found, err := intercept.Detect(ctx, p.pins.Net)
@@ -172,7 +173,8 @@ func (p *podHost) rulesMayHaveCome(ctx context.Context, c *corev1.Container) err
 		return err
 	}
 	p.host.note(ctx, pod.Event{Action: pod.Action{Pod: p.spec.Name, Container: c.Name}, Note: pod.NoteRules, Detail: found.String()})
-	return p.loadLedger(ctx, "after the init container "+c.Name+" had installed the rules")
+	p.loadLedger(ctx, "after the init container "+c.Name+" had installed the rules")
+	return nil
 }
 
 func (p *podHost) isInit(c *corev1.Container) bool {

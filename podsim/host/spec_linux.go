@@ -37,7 +37,7 @@ func containerSpec(p *corev1.Pod, c *corev1.Container, at place) (ctrd.Spec, err
 		NoNewPrivileges: sc.AllowPrivilegeEscalation != nil && !*sc.AllowPrivilegeEscalation,
 		Unmasked:        sc.ProcMount != nil && *sc.ProcMount == corev1.UnmaskedProcMount,
 		Resources:       resourcesOf(c),
-		OOMScoreAdj:     oomScoreAdj(p, c),
+		OOMScoreAdj:     oomScoreAdj(p),
 		Mounts:          at.mounts,
 		Namespaces:      at.namespaces,
 		Cgroup:          at.cgroup,
@@ -57,7 +57,7 @@ func containerSpec(p *corev1.Pod, c *corev1.Container, at place) (ctrd.Spec, err
 		s.Seccomp.Mode = ctrd.SeccompRuntimeDefault
 	}
 	if len(s.Args) == 0 {
-		return s, fmt.Errorf("no command specified: neither the container nor image %s names one", c.Image)
+		return s, &ctrd.RuntimeError{Op: "create", Message: fmt.Sprintf("no command specified: neither the container nor image %s names one", c.Image)}
 	}
 	return s, nil
 }
@@ -188,7 +188,7 @@ func quantity(list corev1.ResourceList, name corev1.ResourceName) *resource.Quan
 
 // oomScoreAdj is the kubelet's for the two classes that do not depend on the node's memory (RS-05). A Burstable
 // container's would, and podsim has no node: it inherits.
-func oomScoreAdj(p *corev1.Pod, _ *corev1.Container) *int {
+func oomScoreAdj(p *corev1.Pod) *int {
 	var score int
 	switch p.Status.QOSClass {
 	case corev1.PodQOSGuaranteed:
@@ -201,7 +201,7 @@ func oomScoreAdj(p *corev1.Pod, _ *corev1.Container) *int {
 	return &score
 }
 
-// volumeMounts are the container's own, for the mounts that podsim adds must not hide one of its (NW-05).
+// mountsAt reports whether a container mounts something of its own at a path: what podsim adds must not hide it (NW-05).
 func mountsAt(c *corev1.Container, destination string) bool {
 	return slices.ContainsFunc(c.VolumeMounts, func(m corev1.VolumeMount) bool { return path.Clean(m.MountPath) == destination })
 }

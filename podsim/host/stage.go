@@ -35,7 +35,8 @@ func (s *stage) do(f func() error) error {
 	return err
 }
 
-// wait returns nil when the stage is made, the error of the attempt that runs or is to come, or ctx's.
+// wait returns nil when the stage is made, and else the last attempt's error; before the first has ended it waits for
+// that, or for ctx's end.
 func (s *stage) wait(ctx context.Context) error {
 	s.mu.Lock()
 	made, err, turn := s.made, s.err, s.turn

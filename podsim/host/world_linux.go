@@ -46,6 +46,9 @@ func (w *worldHost) make(ctx context.Context) error {
 	if err := os.MkdirAll(w.host.cfg.Site.pod(worldID(w.host.id)), 0o711); err != nil {
 		return fmt.Errorf("make the world's directory: %w", err)
 	}
+	if err := w.pins.Remove(); err != nil { // of an attempt that failed half-way
+		return err
+	}
 	if err := w.pins.Create(netns.PinOptions{}); err != nil {
 		return err
 	}

@@ -70,6 +70,7 @@ func (e *RuntimeError) Error() string { return e.Op + ": " + e.Message }
 // A Container is one that this process created. Its methods may be called from any goroutine. Delete it.
 type Container struct {
 	client *Client
+	run    string
 	id     string
 	pod    string
 	cgroup string
@@ -117,8 +118,8 @@ func (c *Client) create(ctx context.Context, cfg ContainerConfig) (_ *Container,
 	if err != nil {
 		return nil, &RuntimeError{Op: "create", Message: err.Error()}
 	}
-	k := &Container{client: c, id: cfg.ID, pod: cfg.Pod, cgroup: cfg.Spec.Cgroup, proc: spec.Process, notes: notes, exited: make(chan struct{})}
-	if k.pipes, err = makePipes(c.pipeDir(cfg.ID), cfg.Spec.TTY); err != nil {
+	k := &Container{client: c, run: cfg.Run, id: cfg.ID, pod: cfg.Pod, cgroup: cfg.Spec.Cgroup, proc: spec.Process, notes: notes, exited: make(chan struct{})}
+	if k.pipes, err = makePipes(c.pipeDir(cfg.Run, cfg.ID), cfg.Spec.TTY); err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, k.pipes.attached()) }()
@@ -166,7 +167,11 @@ func withEntry(m map[string]string, key, value string) map[string]string {
 	return out
 }
 
-func (c *Client) pipeDir(id string) string { return filepath.Join(c.cfg.fifos(), id) }
+// pipeDir is where a container's pipes are made. They are there before its record: so its run is in their path, and
+// RemoveRun finds them.
+func (c *Client) pipeDir(run, id string) string { return filepath.Join(c.pipesOf(run), id) }
+
+func (c *Client) pipesOf(run string) string { return filepath.Join(c.cfg.fifos(), run) }
 
 // createTask writes the record, then the snapshot that it names, then creates the task: see the package's text on leases.
 func (c *Client) createTask(ctx context.Context, cfg ContainerConfig, spec *oruntime.Spec, p *pipes) (pid int, err error) {
@@ -234,7 +239,7 @@ func (c *Client) noteShim(run, pod string) {
 func (c *Client) undo(ctx context.Context, cfg ContainerConfig) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), removeTimeout)
 	defer cancel()
-	if err := c.remove(ctx, cfg.ID, cfg.Spec.Cgroup); err != nil {
+	if err := c.remove(ctx, cfg.Run, cfg.ID, cfg.Spec.Cgroup); err != nil {
 		return fmt.Errorf("undo: %w", err)
 	}
 	return nil
@@ -418,7 +423,7 @@ func (k *Container) Delete(ctx context.Context) error {
 		k.left = true
 		k.client.leaveShim(k.pod)
 	}
-	if err := k.client.remove(ctx, k.id, k.cgroup); err != nil {
+	if err := k.client.remove(ctx, k.run, k.id, k.cgroup); err != nil {
 		return fmt.Errorf("delete container %s: %w", k.id, err)
 	}
 	k.deleted = true

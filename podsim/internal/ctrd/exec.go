@@ -51,7 +51,7 @@ func (k *Container) Exec(ctx context.Context, e Exec) (ExecResult, error) {
 
 func (k *Container) exec(ctx context.Context, e Exec) (_ ExecResult, err error) {
 	id := fmt.Sprintf("x%d", k.execs.Add(1))
-	p, err := makePipes(filepath.Join(k.client.pipeDir(k.id), id), false)
+	p, err := makePipes(filepath.Join(k.client.pipeDir(k.run, k.id), id), false)
 	if err != nil {
 		return ExecResult{}, err
 	}

@@ -78,14 +78,14 @@ func (c *Client) RemoveRun(ctx context.Context, run string) error {
 		group.Go(func() error {
 			ctx, cancel := context.WithTimeout(ctx, removeTimeout)
 			defer cancel()
-			if err := c.remove(ctx, r.ID, r.Labels[labelCgroup]); err != nil {
+			if err := c.remove(ctx, run, r.ID, r.Labels[labelCgroup]); err != nil {
 				errs[i] = fmt.Errorf("remove container %s: %w", r.ID, err)
 			}
 			return nil
 		})
 	}
 	_ = group.Wait()
-	return errors.Join(errors.Join(errs...), c.removeShimSockets(ctx, run, records), c.endOrphans(run))
+	return errors.Join(errors.Join(errs...), c.removeShimSockets(ctx, run, records), c.endOrphans(run), os.RemoveAll(c.pipesOf(run)))
 }
 
 // removeShimSockets removes the sockets of a run's shims, which the shims themselves leave behind when they end.
@@ -125,11 +125,11 @@ func (c *Client) shimSocket(pod string) string {
 
 // remove takes one container away: its processes, what they left, its snapshot, and last the record by which all
 // this is found. What is not there is passed over.
-func (c *Client) remove(ctx context.Context, id, cgroup string) error {
+func (c *Client) remove(ctx context.Context, run, id, cgroup string) error {
 	if err := c.endTask(ctx, id); err != nil {
 		return err
 	}
-	if err := c.sweep(ctx, id, cgroup); err != nil {
+	if err := c.sweep(ctx, run, id, cgroup); err != nil {
 		return err
 	}
 	sn, _, err := c.snapshots(ctx)
@@ -170,12 +170,12 @@ func (c *Client) endTask(ctx context.Context, id string) error {
 }
 
 // sweep removes what is left of a container beside containerd: nothing, unless a shim was killed.
-func (c *Client) sweep(ctx context.Context, id, cgroup string) error {
+func (c *Client) sweep(ctx context.Context, run, id, cgroup string) error {
 	var errs []error
 	if cgroup != "" {
 		errs = append(errs, RemoveCgroup(ctx, cgroup))
 	}
-	errs = append(errs, os.RemoveAll(c.pipeDir(id)))
+	errs = append(errs, os.RemoveAll(c.pipeDir(run, id)))
 	if !c.cfg.External() {
 		errs = append(errs, os.RemoveAll(filepath.Join(c.cfg.runcRoot(), Namespace, id)))
 		errs = append(errs, removeBundle(filepath.Join(c.cfg.bundles(), id)))

@@ -47,11 +47,27 @@ func Create(state string) (*Run, error) {
 			return nil, fmt.Errorf("make a run's directory: %w", err)
 		}
 		r := &Run{ID: id, Dir: dir}
-		if r.lock, err = lock(dir, os.O_CREATE, unix.LOCK_EX); err != nil {
+		r.lock, err = lock(dir, os.O_CREATE, unix.LOCK_EX)
+		if errors.Is(err, fs.ErrNotExist) || err == nil && !r.holds() {
+			// Between the two somebody took the directory for a dead run's, and it away.
+			_ = r.Close()
+			continue
+		}
+		if err != nil {
 			return nil, errors.Join(fmt.Errorf("lock run %s: %w", id, err), os.RemoveAll(dir))
 		}
 		return r, nil
 	}
+}
+
+// holds reports whether the lock that was taken is the one in the directory, and not that of a removed one.
+func (r *Run) holds() bool {
+	mine, err := r.lock.Stat()
+	if err != nil {
+		return false
+	}
+	there, err := os.Stat(filepath.Join(r.Dir, lockFile))
+	return err == nil && os.SameFile(mine, there)
 }
 
 func newID() string {
