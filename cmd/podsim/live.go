@@ -12,22 +12,72 @@ import (
 
 	"github.com/podsim/podsim/podsim/pod"
 	"github.com/podsim/podsim/podsim/timeline"
+	"github.com/podsim/podsim/scenarios/report"
 )
 
 // A screen shows a run on a terminal: what happens scrolls by, and below it stands one line a container with its
 // state, painted anew after every record. It is a timeline.Sink, and an io.Writer of whole lines.
 type screen struct {
-	mu     sync.Mutex
-	out    io.Writer
-	width  func() int
+	mu    sync.Mutex
+	out   io.Writer
+	width func() int
+	fold
+	rows int // lines of the block that is on the screen now
+}
+
+// A fold keeps the pods' statuses as the records tell them.
+type fold struct {
 	pods   []*corev1.Pod
 	status map[string]pod.Status
 	now    time.Time
-	rows   int // lines of the block that is on the screen now
+}
+
+func newFold(pods []*corev1.Pod) fold { return fold{pods: pods, status: make(map[string]pod.Status)} }
+
+func (f *fold) record(r timeline.Record) {
+	if next, err := f.status[r.Action.Pod].Apply(r.Event); err == nil && r.Action.Pod != "" {
+		f.status[r.Action.Pod] = next
+	}
+	f.now = r.Time
+}
+
+// backOffs says on plain output what a container waits for after a failure; on a screen that is seen. It is a
+// timeline.Sink that is flushed.
+type backOffs struct {
+	out io.Writer
+	fold
+	width int
+	said  map[string]string
+}
+
+func newBackOffs(out io.Writer, pods []*corev1.Pod) *backOffs {
+	return &backOffs{out: out, fold: newFold(pods), width: nameWidth(pods...), said: make(map[string]string)}
+}
+
+// Record folds a record in.
+func (b *backOffs) Record(r timeline.Record) { b.record(r) }
+
+// Flush says what is new.
+func (b *backOffs) Flush() error {
+	for _, p := range b.pods {
+		ps := b.status[p.Name].PodStatus(p, b.now)
+		for _, c := range append(ps.InitContainerStatuses, ps.ContainerStatuses...) {
+			var words string
+			if w := c.State.Waiting; w != nil && strings.HasSuffix(w.Reason, "BackOff") {
+				message, _, _ := strings.Cut(w.Message, ": ErrImagePull") // that was said when it failed
+				words = w.Reason + ": " + message
+			}
+			if words != "" && words != b.said[c.Name] {
+				fmt.Fprintf(b.out, "%9s  %-*s  waits: %s\n", "", b.width, c.Name, report.Printable(words))
+				b.said[c.Name] = words
+			}
+		}
+	}
+	return nil
 }
 
 func newScreen(out io.Writer, fd int, pods []*corev1.Pod) *screen {
-	s := &screen{out: out, pods: pods, status: make(map[string]pod.Status)}
+	s := &screen{out: out, fold: newFold(pods)}
 	s.width = func() int {
 		if w, _, err := term.GetSize(fd); err == nil && w > 20 {
 			return w
@@ -41,10 +91,7 @@ func newScreen(out io.Writer, fd int, pods []*corev1.Pod) *screen {
 func (s *screen) Record(r timeline.Record) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if next, err := s.status[r.Action.Pod].Apply(r.Event); err == nil && r.Action.Pod != "" {
-		s.status[r.Action.Pod] = next
-	}
-	s.now = r.Time
+	s.record(r)
 }
 
 // Flush paints the block. The driver calls it when it is about to wait, so a burst of records is one repaint.

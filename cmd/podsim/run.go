@@ -112,9 +112,14 @@ func (r *runCommand) console(pods []*corev1.Pod) (s timeline.Sink, lines func(ho
 	}
 	// The driver's records and the containers' lines come from different goroutines.
 	shared := &syncWriter{out: out}
+	if also == nil {
+		also = newBackOffs(shared, pods)
+	}
 	live := report.NewLive(shared, style, pods)
 	width := nameWidth(pods...)
-	lines = func(l host.LogLine) { fmt.Fprintf(shared, "%9s  %-*s | %s\n", "", width, l.Container, l.Text) }
+	lines = func(l host.LogLine) {
+		fmt.Fprintf(shared, "%9s  %-*s | %s\n", "", width, l.Container, report.Printable(l.Text))
+	}
 	return both{live, also}, lines, done
 }
 
@@ -149,23 +154,16 @@ type flushSink interface {
 	Flush() error
 }
 
-// both are the lines and, on a terminal, the screen below them; also may be nil.
+// both are the lines, and the screen below them or, on plain output, what containers wait for.
 type both struct {
 	live timeline.Sink
 	also flushSink
 }
 
 func (b both) Record(r timeline.Record) {
-	if b.also != nil {
-		b.also.Record(r)
-	}
+	b.also.Record(r)
 	b.live.Record(r)
 }
 
-// Flush repaints the screen.
-func (b both) Flush() error {
-	if b.also == nil {
-		return nil
-	}
-	return b.also.Flush()
-}
+// Flush repaints the screen, or says what has to be waited for now.
+func (b both) Flush() error { return b.also.Flush() }

@@ -46,7 +46,7 @@ func (l *Live) Record(r timeline.Record) {
 	if !ok {
 		return
 	}
-	line := fmt.Sprintf("%-*s  %s", l.width, printable(who), printable(what))
+	line := fmt.Sprintf("%-*s  %s", l.width, Printable(who), Printable(what))
 	if line == l.last && repeats(r.Action.Op) {
 		l.more++
 		return

@@ -45,8 +45,8 @@ func (s Style) outcome(o scenarios.Outcome, flaky bool) string {
 	return s.paint(yellow, text)
 }
 
-// printable keeps what comes from a container or a network from steering the terminal.
-func printable(s string) string {
+// Printable keeps what comes from a container or a network from steering the terminal.
+func Printable(s string) string {
 	return strings.Map(func(r rune) rune {
 		if r == '\t' {
 			return ' '

@@ -16,7 +16,7 @@ func Verdict(out io.Writer, style Style, r scenarios.Result) error {
 	p := printer{out: out, style: style, begin: r.Begin}
 	p.line("%s %s  %s", style.outcome(r.Outcome, r.Flaky), style.paint(bold, r.Name), style.paint(grey, fmt.Sprintf("%s:%d, %v", r.Pos.File, r.Pos.Line, short(r.Elapsed))))
 	for _, n := range r.Notes {
-		p.line("  note: %s", printable(n))
+		p.line("  note: %s", Printable(n))
 	}
 	for _, s := range r.Steps {
 		p.step(s)
@@ -46,7 +46,7 @@ func (p *printer) step(s scenarios.StepResult) {
 	if s.Finally {
 		number = "finally " + number
 	}
-	text := fmt.Sprintf("  %s. %s", number, printable(s.Step.String()))
+	text := fmt.Sprintf("  %s. %s", number, Printable(s.Step.String()))
 	if s.Step.Name != "" {
 		text += " [" + s.Step.Verb + "]"
 	}
@@ -80,14 +80,14 @@ func (p *printer) why(s scenarios.StepResult) {
 			shown = f.Pos
 		}
 		p.line("     %s %s", f.Check, p.style.outcome(f.Outcome, false))
-		p.line("       wanted: %s", printable(f.Wanted))
-		p.line("       got:    %s", printable(f.Got))
+		p.line("       wanted: %s", Printable(f.Wanted))
+		p.line("       got:    %s", Printable(f.Got))
 		for i, flow := range f.Flows {
 			if i == mostFlows {
 				p.line("       ... and %d more flows", len(f.Flows)-i)
 				break
 			}
-			p.line("       %s", printable(flowLine(flow)))
+			p.line("       %s", Printable(flowLine(flow)))
 		}
 	}
 	p.slice(s)
@@ -127,7 +127,7 @@ func (p *printer) slice(s scenarios.StepResult) {
 		if proof[r.Seq] {
 			mark = ">"
 		}
-		p.line("     %s %s  %-*s  %s", mark, since(p.begin, r.Time), width, printable(who), printable(what))
+		p.line("     %s %s  %-*s  %s", mark, since(p.begin, r.Time), width, Printable(who), Printable(what))
 	}
 }
 
@@ -150,7 +150,7 @@ func (p *printer) tell(r timeline.Record) (who, what string) {
 func (p *printer) block(indent string, lines []string) {
 	for _, l := range lines {
 		if l != "" {
-			p.line("%s%s", indent, printable(l))
+			p.line("%s%s", indent, Printable(l))
 		}
 	}
 }
