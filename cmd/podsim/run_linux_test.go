@@ -138,7 +138,7 @@ func TestAnInterruptStopsAPodInOrder(t *testing.T) {
 	pod := write(t, dir, "pod.yaml", strings.Replace(podOf("web", "Always", `args: [app]`), "  containers:", `  initContainers:
     - {name: side, image: "podsim.local/sidekick:dev", imagePullPolicy: IfNotPresent, restartPolicy: Always, args: [run]}
   containers:`, 1))
-	for _, s := range []os.Signal{os.Interrupt, syscall.SIGTERM} {
+	for _, s := range []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP} {
 		p := begin(t, m.command(t, dir, "run", pod))
 		p.until("listening on") // before that a process 1 takes no TERM
 		p.signal(s)
@@ -152,6 +152,30 @@ func TestAnInterruptStopsAPodInOrder(t *testing.T) {
 			}
 			rest = after
 		}
+	}
+}
+
+// As in `podsim run pod.yaml | head -1`: nobody reads any more, and the pod is still stopped and cleaned up.
+func TestAReaderThatGoesAwayDoesNotEndThePod(t *testing.T) {
+	t.Parallel()
+	m := site(t)
+	dir := t.TempDir()
+	cmd := m.command(t, dir, "run", write(t, dir, "pod.yaml", podOf("brief", "Never", `args: [app, --exit-after, 1s]`)))
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd.Stdout = w
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	w.Close()
+	if _, err := r.Read(make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	r.Close()
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("podsim run: %v, want exit code 0: the pod succeeded", err)
 	}
 }
 

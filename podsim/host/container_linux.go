@@ -27,6 +27,9 @@ const (
 	reasonNotFound = "NotFound"
 )
 
+// localRegistry begins the names of images that are made here and are in no registry.
+const localRegistry = "podsim.local/"
+
 // lastLines is how many of its last log lines an exit carries.
 const lastLines = 10
 
@@ -86,7 +89,11 @@ func (c *container) makeAhead(ctx context.Context, instance int) error {
 func (c *container) pull(ctx context.Context) (pod.Event, error) {
 	img, pulled, err := c.pod.host.runtime.Ensure(ctx, c.spec.Image, ctrd.Policy(c.spec.ImagePullPolicy), c.pod.host.pulls())
 	if e, ok := errors.AsType[*ctrd.ImageError](err); ok {
-		return failed(e.Reason, fmt.Errorf("Failed to pull image %q: %w", c.spec.Image, e)), nil //nolint:staticcheck // the kubelet's words
+		hint := ""
+		if strings.HasPrefix(c.spec.Image, localRegistry) {
+			hint = "; no registry has it: podsim image load FILE, or podsim image make " + c.spec.Image + " PROGRAM"
+		}
+		return failed(e.Reason, fmt.Errorf("Failed to pull image %q: %w%s", c.spec.Image, e, hint)), nil //nolint:staticcheck // the kubelet's words
 	}
 	if err != nil {
 		return pod.Event{}, err

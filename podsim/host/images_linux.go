@@ -81,7 +81,7 @@ func (i *Images) Make(ctx context.Context, ref, path string) (string, error) {
 }
 
 // binaryRepository is where images made of a program are named; no registry has it.
-const binaryRepository = "podsim.local/binary/"
+const binaryRepository = localRegistry + "binary/"
 
 // FromBinary makes a one-layer image of a static program and returns its reference, which is a function of the
 // program's contents: an image that is there already is not made again.
