@@ -47,6 +47,7 @@ type network struct {
 	bridge netns.Bridge
 	cni    netns.CNI
 	conf   json.RawMessage
+	left   bool // the run's membership in shared has ended
 }
 
 func (c Config) withDefaults() Config {

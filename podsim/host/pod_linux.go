@@ -203,13 +203,25 @@ func (p *podHost) tearDown(ctx context.Context) (pod.Event, error) {
 	p.keepLedger(ctx)
 	var both errgroup.Group
 	both.Go(func() error { return p.removeContainers(ctx) })
-	both.Go(func() error { return p.host.reaper().detach(ctx, p.id) })
+	both.Go(func() error { return p.disconnect(ctx) })
 	err := errors.Join(both.Wait(), p.ledger.close())
 	if err == nil {
 		err = p.host.reaper().pod(ctx, p.id)
 	}
 	p.down = err == nil
 	return pod.Event{}, err
+}
+
+// disconnect takes the pod off its network. With a run's only pod goes the run's membership: the kernel is waited for once
+// then, and not again in the reap.
+func (p *podHost) disconnect(ctx context.Context) error {
+	h := p.host
+	if h.network.shared == nil || h.world != nil || len(h.pods) > 1 {
+		return h.reaper().detach(ctx, p.id)
+	}
+	err := h.reaper().leave(ctx, h.id, p.id)
+	h.network.left = err == nil
+	return err
 }
 
 // removeContainers removes every instance that there still is, and then what they shared their PID namespace with.

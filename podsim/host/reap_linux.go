@@ -29,7 +29,10 @@ type reaper struct {
 }
 
 func (h *Host) reaper() reaper {
-	r := reaper{site: h.cfg.Site, runtime: h.runtime, cni: h.network.cni, shared: h.network.shared}
+	r := reaper{site: h.cfg.Site, runtime: h.runtime, cni: h.network.cni}
+	if !h.network.left {
+		r.shared = h.network.shared
+	}
 	if h.network.none || len(h.network.conf) == 0 { // without a network, or ended before it had one
 		return r
 	}
