@@ -69,9 +69,13 @@ func (g *globals) config() host.Config {
 
 // hostError gives an error of the host its exit code.
 func hostError(err error) error {
-	switch _, notReady := errors.AsType[*host.NotReadyError](err); {
+	_, notReady := errors.AsType[*host.NotReadyError](err)
+	_, input := errors.AsType[*host.InputError](err)
+	switch {
 	case notReady:
 		return &exit{exitHost, err}
+	case input:
+		return &exit{exitUsage, err}
 	// containerd passes it on as text.
 	case err != nil && (errors.Is(err, syscall.ENOSPC) || strings.Contains(err.Error(), syscall.ENOSPC.Error())):
 		return &exit{exitHost, fmt.Errorf("%w\n(a disk is full: free some space, or name another place with --state-dir)", err)}

@@ -157,3 +157,18 @@ func TestDoctorFindsThisMachineReadyAndNamesWhatIsMissing(t *testing.T) {
 	o = m.perform(t, dir, "--bundle", dir, "run", write(t, dir, "pod.yaml", podOf("web", "Never", `args: [echo, x]`)))
 	wants(t, o, exitHost, o.stderr, "this host is not ready", "mend it with: make build")
 }
+
+func TestABadCNIConfigurationIsTheUsersToMend(t *testing.T) {
+	t.Parallel()
+	m := site(t)
+	dir := t.TempDir()
+	pod := write(t, dir, "pod.yaml", podOf("web", "Never", `args: [echo, x]`))
+	for text, want := range map[string]string{
+		"{\n":             "line ",
+		`{"name": "net"}`: `neither "plugins"`,
+		`{"cniVersion": "1.0.0", "name": "net", "plugins": [{"type": "no-such-plugin"}]}`: "no-such-plugin",
+	} {
+		o := m.perform(t, dir, "run", "--cni-conf", write(t, dir, "net.conflist", text), pod)
+		wants(t, o, exitUsage, o.stderr, "net.conflist", want)
+	}
+}

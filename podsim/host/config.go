@@ -68,3 +68,11 @@ type LogLine struct {
 
 // NodeName is what spec.nodeName shows where a manifest names no node.
 const NodeName = "podsim"
+
+// An InputError says that something the user gave, and not the machine, keeps a run from beginning.
+type InputError struct{ Err error }
+
+func (e *InputError) Error() string { return e.Err.Error() }
+
+// Unwrap returns what is wrong with it.
+func (e *InputError) Unwrap() error { return e.Err }

@@ -128,7 +128,9 @@ func (h *Host) joinNetwork(ctx context.Context) (err error) {
 	case h.cfg.NoNetwork:
 		h.network.none = true
 	case h.cfg.CNIConf != "":
-		h.network.conf, err = netns.ReadConf(h.cfg.CNIConf, h.network.cni.Dirs...)
+		if h.network.conf, err = netns.ReadConf(h.cfg.CNIConf, h.network.cni.Dirs...); err != nil {
+			err = &InputError{err}
+		}
 	default:
 		h.network.shared = &shared
 		h.network.bridge, err = shared.Join(ctx, h.id)
