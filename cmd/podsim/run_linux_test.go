@@ -136,11 +136,17 @@ func TestAnInterruptStopsAPodInOrder(t *testing.T) {
 	m := site(t)
 	dir := t.TempDir()
 	pod := write(t, dir, "pod.yaml", strings.Replace(podOf("web", "Always", `args: [app]`), "  containers:", `  initContainers:
-    - {name: side, image: "podsim.local/sidekick:dev", imagePullPolicy: IfNotPresent, restartPolicy: Always, args: [run]}
+    - name: side
+      image: podsim.local/sidekick:dev
+      imagePullPolicy: IfNotPresent
+      restartPolicy: Always
+      args: [app, --listen, ":9000"]
+      startupProbe: {tcpSocket: {port: 9000}, periodSeconds: 1, failureThreshold: 60}
   containers:`, 1))
 	for _, s := range []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP} {
 		p := begin(t, m.command(t, dir, "run", pod))
-		p.until("listening on") // before that a process 1 takes no TERM
+		// Before they listen, these process 1 take no TERM; main starts when side does.
+		p.until("main | listening on")
 		p.signal(s)
 		o := p.end()
 		wants(t, o, exitInterrupted, o.stderr, "podsim: deleting the pod; interrupt again to end it at once\n")
