@@ -61,7 +61,7 @@ func (m *machine) wantAs(t testing.TB, before, when string) {
 // pluginDir is where the CNI plugins were built.
 func pluginDir(t testing.TB) string {
 	t.Helper()
-	for _, dir := range []string{os.Getenv("PODSIM_BUNDLE"), "../bin", "/tmp/bundle"} {
+	for _, dir := range []string{os.Getenv("PODSIM_BUNDLE"), "../bin"} {
 		if dir != "" && pluginIn("bridge", []string{dir}) && pluginIn("host-local", []string{dir}) {
 			return dir
 		}
