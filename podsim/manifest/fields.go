@@ -233,7 +233,7 @@ var fields = []FieldSupport{
 	{"Volume.name", Acts, "", nil},
 	{"VolumeSource.emptyDir", Acts, "", nil},
 	{"EmptyDirVolumeSource.medium", Acts, "", []string{"Memory"}},
-	{"EmptyDirVolumeSource.sizeLimit", Acts, "enforced for the medium Memory; a pod is not evicted for a full disk", nil},
+	{"EmptyDirVolumeSource.sizeLimit", Acts, "enforced for the medium Memory, and not acted on for an emptyDir on disk: nothing measures it, and the pod is not evicted", nil},
 	{"EmptyDirVolumeSource.mode", Unsupported, newer, nil},
 	{"VolumeSource.hostPath", Acts, "", nil},
 	{"HostPathVolumeSource.path", Acts, "", nil},

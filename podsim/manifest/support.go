@@ -115,9 +115,21 @@ func unsupported(src *diag.Source, index *strict.Index, path string, opts Option
 				}
 				found = append(found, notActedOn(src, n, f.Path, note, opts))
 			}
+		case row.Field == sizeLimitField && set(f.Value) && !inMemory(index, f.Path):
+			found = append(found, notActedOn(src, f.Key, f.Path, "it bounds an emptyDir of the medium Memory only; on disk nothing measures it, and the pod is not evicted", opts))
 		}
 	}
 	return found
+}
+
+// sizeLimitField is acted on where the medium beside it is Memory: a tmpfs has a size. On disk a kubelet measures, and
+// evicts the pod.
+const sizeLimitField = "EmptyDirVolumeSource.sizeLimit"
+
+// inMemory reports whether the emptyDir whose size limit is at path has the medium Memory.
+func inMemory(index *strict.Index, path string) bool {
+	medium := strings.TrimSuffix(path, "sizeLimit") + "medium"
+	return index.Has(medium) && index.Node(medium).Value == string(corev1.StorageMediumMemory)
 }
 
 func notActedOn(src *diag.Source, n *yaml.Node, path, note string, opts Options) diag.Diagnostic {
