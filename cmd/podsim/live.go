@@ -4,10 +4,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"sync"
 	"time"
 
-	"golang.org/x/term"
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/podsim/podsim/podsim/pod"
@@ -15,14 +13,12 @@ import (
 	"github.com/podsim/podsim/scenarios/report"
 )
 
-// A screen shows a run on a terminal: what happens scrolls by, and below it stands one line a container with its
-// state, painted anew after every record. It is a timeline.Sink, and an io.Writer of whole lines.
+// A screen shows on a terminal, below what scrolls by, one line a container with its state. It is a timeline.Sink that
+// is flushed; the console draws what it shows.
 type screen struct {
-	mu    sync.Mutex
-	out   io.Writer
-	width func() int
+	console *console
 	fold
-	rows int // lines of the block that is on the screen now
+	width int // of the column of names
 }
 
 // A fold keeps the pods' statuses as the records tell them.
@@ -76,64 +72,17 @@ func (b *backOffs) Flush() error {
 	return nil
 }
 
-func newScreen(out io.Writer, fd int, pods []*corev1.Pod) *screen {
-	s := &screen{out: out, fold: newFold(pods)}
-	s.width = func() int {
-		if w, _, err := term.GetSize(fd); err == nil && w > 20 {
-			return w
-		}
-		return 80
-	}
-	return s
+func newScreen(c *console, pods []*corev1.Pod) *screen {
+	return &screen{console: c, fold: newFold(pods), width: nameWidth(pods...)}
 }
 
 // Record folds a record into what is shown.
-func (s *screen) Record(r timeline.Record) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.record(r)
-}
+func (s *screen) Record(r timeline.Record) { s.record(r) }
 
-// Flush paints the block. The driver calls it when it is about to wait, so a burst of records is one repaint.
+// Flush has the block drawn anew. The driver calls it when it is about to wait, so a burst of records is one.
 func (s *screen) Flush() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.paint("")
-}
-
-// Write puts whole lines above the block.
-func (s *screen) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return len(p), s.paint(string(p))
-}
-
-// Close takes the block off the screen; what scrolled by stays.
-func (s *screen) Close() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.pods = nil
-	return s.paint("")
-}
-
-// paint replaces the block by text and a fresh block, in one write.
-func (s *screen) paint(text string) error {
-	var b strings.Builder
-	if s.rows > 0 {
-		fmt.Fprintf(&b, "\x1b[%dA\r\x1b[J", s.rows)
-	}
-	b.WriteString(text)
-	lines := s.block()
-	width := s.width()
-	for _, l := range lines {
-		if r := []rune(l); len(r) >= width {
-			l = string(r[:width-1])
-		}
-		b.WriteString(l + "\n")
-	}
-	s.rows = len(lines)
-	_, err := io.WriteString(s.out, b.String())
-	return err
+	s.console.show(s.block())
+	return nil
 }
 
 // block is the lines of state: a head for each pod, a line for each of its containers.
@@ -148,7 +97,7 @@ func (s *screen) block() []string {
 		}
 		lines = append(lines, fmt.Sprintf("── %s  %s  %s", p.Name, ps.Phase, ps.PodIP))
 		for _, c := range append(ps.InitContainerStatuses, ps.ContainerStatuses...) {
-			lines = append(lines, fmt.Sprintf("   %-20s %-8s %s", c.Name, readyMark(c), stateWords(c, waits[c.Name])))
+			lines = append(lines, fmt.Sprintf("   %-*s %-5s %s", s.width, c.Name, readyMark(c), stateWords(c, waits[c.Name])))
 		}
 	}
 	return lines

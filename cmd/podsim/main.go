@@ -55,9 +55,9 @@ func run(args []string) int {
 	root := newRoot()
 	root.SetArgs(args)
 	err := root.ExecuteContext(context.Background())
-	code, say := verdict(err)
-	if say != nil {
-		fmt.Fprintf(os.Stderr, "podsim: %v\n", say)
+	code, left := verdict(err)
+	if left != nil {
+		say(os.Stderr, fmt.Sprintf("podsim: %v", left))
 	}
 	return code
 }

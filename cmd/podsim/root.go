@@ -67,6 +67,11 @@ func (g *globals) config() host.Config {
 	return host.Config{Site: g.site, Bundle: g.bundle, Containerd: g.containerd, Version: version, Command: os.Args}
 }
 
+// kept says where containers' lines are that an output does not show.
+func (g *globals) kept() string {
+	return "While they run, " + filepath.Join(g.site.StateDir, "runs") + " has all of them."
+}
+
 // hostError gives an error of the host its exit code.
 func hostError(err error) error {
 	_, notReady := errors.AsType[*host.NotReadyError](err)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"sync"
 
 	"github.com/spf13/cobra"
 	corev1 "k8s.io/api/core/v1"
@@ -78,49 +77,96 @@ func (r *runCommand) run(ctx context.Context, file string) error {
 
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	shown := r.show(config.Pods)
+	config.Log = shown.line
 	asks := make(chan pod.Action, 1)
 	stop := interrupts(func(n int) {
-		if n == 1 {
-			fmt.Fprintln(r.err, "podsim: deleting the pod; interrupt again to end it at once")
+		if n > 1 {
+			cancel(errInterrupted)
+		} else {
 			asks <- pod.Action{Op: pod.OpDelete, Pod: p.Name, Why: "interrupted"}
-			return
+			shown.note("podsim: deleting the pod; interrupt again to end it at once")
 		}
-		cancel(errInterrupted)
+		shown.hurry()
 	})
 	defer stop()
-
-	console, lines, closeConsole := r.console(config.Pods)
-	config.Log = lines
-	_, v, err := job{pods: config.Pods, config: config, sinks: []timeline.Sink{console}, keep: r.timeline, asks: asks}.drive(ctx)
-	closeConsole()
+	_, v, err := job{pods: config.Pods, config: config, sinks: []timeline.Sink{shown}, keep: r.timeline, asks: asks}.drive(ctx)
+	shown.close()
 	if err := driveError(err); err != nil {
 		return err
 	}
 	return ending(p, v)
 }
 
-// console shows the run: a screen on a terminal, plain lines elsewhere. Both get the containers' lines as well.
-func (r *runCommand) console(pods []*corev1.Pod) (s timeline.Sink, lines func(host.LogLine), done func()) {
-	out := r.out
+// A show is how a run is shown: its lines and, on a terminal, a screen below them, or else what containers wait for. It
+// is a timeline.Sink that is flushed.
+type show struct {
+	out, notes *console
+	live       *report.Live
+	also       flushSink
+	width      int // of the column of names
+}
+
+// A flushSink is a sink that is told when the driver is about to wait.
+type flushSink interface {
+	timeline.Sink
+	Flush() error
+}
+
+// show begins to show a run; it is to be closed.
+func (r *runCommand) show(pods []*corev1.Pod) *show {
+	kept := r.kept()
+	s := &show{width: nameWidth(pods...)}
 	style := report.Style{}
-	done = func() {}
-	var also flushSink
 	if fd, ok := terminal(r.out); ok {
-		screen := newScreen(r.out, fd, pods)
-		out, style.Color, also = screen, true, screen
-		done = func() { _ = screen.Close() }
+		s.out, style.Color = newConsole(r.out, kept, painterOf(fd).draw), true
+		s.also = newScreen(s.out, pods)
+	} else {
+		s.out = newConsole(r.out, kept, nil)
+		s.also = newBackOffs(s.out, pods)
 	}
-	// The driver's records and the containers' lines come from different goroutines.
-	shared := &syncWriter{out: out}
-	if also == nil {
-		also = newBackOffs(shared, pods)
+	s.notes = newConsole(r.err, kept, nil)
+	if _, ok := terminal(r.err); ok && s.out.draw != nil {
+		s.notes = s.out // a line of another writer would move the screen's block
 	}
-	live := report.NewLive(shared, style, pods)
-	width := nameWidth(pods...)
-	lines = func(l host.LogLine) {
-		fmt.Fprintf(shared, "%9s  %-*s | %s\n", "", width, l.Container, report.Printable(l.Text))
+	s.live = report.NewLive(s.out, style, pods)
+	return s
+}
+
+// Record shows a record.
+func (s *show) Record(r timeline.Record) {
+	s.also.Record(r)
+	s.live.Record(r)
+}
+
+// Flush repaints the screen, or says what has to be waited for now.
+func (s *show) Flush() error { return s.also.Flush() }
+
+// line shows a line that a container has printed.
+func (s *show) line(l host.LogLine) {
+	s.out.line(fmt.Sprintf("%9s  %-*s | %s\n", "", s.width, l.Container, report.Printable(l.Text)))
+}
+
+// note says something to the user beside the run's output.
+func (s *show) note(text string) { fmt.Fprintln(s.notes, text) }
+
+// hurry ends the wait of a close that is under way.
+func (s *show) hurry() {
+	s.out.hurry()
+	s.notes.hurry()
+}
+
+// close waits until all is shown, as far as it is read. What becomes of the output is not the pod's affair: it is said
+// and does not count.
+func (s *show) close() {
+	err := s.out.Close()
+	if s.notes == s.out {
+		return
 	}
-	return both{live, also}, lines, done
+	if err != nil {
+		s.note("podsim: " + err.Error())
+	}
+	_ = s.notes.Close() // there is nobody left to tell
 }
 
 // nameWidth is the width of the column of names, as report.Live has it.
@@ -135,35 +181,3 @@ func nameWidth(pods ...*corev1.Pod) int {
 	}
 	return width
 }
-
-// A syncWriter lets several goroutines write whole lines.
-type syncWriter struct {
-	mu  sync.Mutex
-	out io.Writer
-}
-
-func (w *syncWriter) Write(p []byte) (int, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.out.Write(p)
-}
-
-// A flushSink is a sink that is told when the driver is about to wait.
-type flushSink interface {
-	timeline.Sink
-	Flush() error
-}
-
-// both are the lines, and the screen below them or, on plain output, what containers wait for.
-type both struct {
-	live timeline.Sink
-	also flushSink
-}
-
-func (b both) Record(r timeline.Record) {
-	b.also.Record(r)
-	b.live.Record(r)
-}
-
-// Flush repaints the screen, or says what has to be waited for now.
-func (b both) Flush() error { return b.also.Flush() }

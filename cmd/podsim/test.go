@@ -31,6 +31,7 @@ type testCommand struct {
 	timelines    string
 	quiet        bool
 	out, err     io.Writer
+	shown        *console // out, while scenarios run
 	style        report.Style
 	imageSources *host.Images
 }
@@ -73,7 +74,12 @@ func (t *testCommand) run(ctx context.Context, paths []string) (err error) {
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	defer interrupts(func(int) { cancel(errInterrupted) })()
+	t.shown = newConsole(t.out, t.kept(), nil)
+	defer interrupts(func(int) {
+		cancel(errInterrupted)
+		t.shown.hurry()
+	})()
+	defer func() { err = t.endShow(err) }()
 
 	if t.imageSources, err = host.OpenImages(ctx, t.config()); err != nil {
 		return hostError(err)
@@ -85,15 +91,26 @@ func (t *testCommand) run(ctx context.Context, paths []string) (err error) {
 		result, err := t.one(ctx, s)
 		results = append(results, result)
 		errs = append(errs, err)
-		if err := report.Verdict(t.out, t.style, result); err != nil {
-			return err
-		}
+		errs = append(errs, report.Verdict(t.shown, t.style, result))
 		if ctx.Err() != nil {
 			break
 		}
 	}
 	errs = append(errs, t.report(results))
 	return conclude(results, errors.Join(errs...))
+}
+
+// endShow waits until all is shown, as far as it is read. Verdicts that could not be written are not to be taken for
+// good; that nobody reads them changes nothing.
+func (t *testCommand) endShow(err error) error {
+	cerr := t.shown.Close()
+	if cerr != nil {
+		say(t.err, fmt.Sprintf("podsim: %v", cerr))
+	}
+	if err == nil && cerr != nil && !errors.Is(cerr, errUnread) {
+		return &exit{exitInconclusive, nil}
+	}
+	return err
 }
 
 // one runs one scenario. The error is one that decides the exit code; what broke the scenario is in the result.
@@ -105,11 +122,11 @@ func (t *testCommand) one(ctx context.Context, s *scenarios.Scenario) (scenarios
 		return result, nil
 	}
 	if !t.quiet {
-		fmt.Fprintf(t.out, "\n=== %s (%s:%d)\n", s.Name, s.Pos.File, s.Pos.Line)
+		fmt.Fprintf(t.shown, "\n=== %s (%s:%d)\n", s.Name, s.Pos.File, s.Pos.Line)
 	}
 	j := job{pods: s.Pods, config: config, director: scenarios.NewScript(s)}
 	if !t.quiet {
-		j.sinks = append(j.sinks, report.NewLive(t.out, t.style, s.Pods))
+		j.sinks = append(j.sinks, report.NewLive(t.shown, t.style, s.Pods))
 	}
 	if t.timelines != "" {
 		j.keep = filepath.Join(t.timelines, s.Name+".jsonl")
@@ -284,7 +301,7 @@ func (t *testCommand) report(results []scenarios.Result) error {
 	return errors.Join(
 		writeReport(t.junit, func(w io.Writer) error { return report.JUnit(w, results) }),
 		writeReport(t.json, func(w io.Writer) error { return report.JSON(w, results) }),
-		report.Summary(t.out, t.style, results))
+		report.Summary(t.shown, t.style, results))
 }
 
 func writeReport(file string, write func(io.Writer) error) error {
