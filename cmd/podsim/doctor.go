@@ -19,8 +19,11 @@ func newDoctor(g *globals) *cobra.Command {
 			broken := 0
 			for _, f := range host.Doctor(g.config()) {
 				fmt.Fprintf(out, "%s\t%s\t%s\n", f.Level, f.Name, f.Detail)
-				if f.Fix != "" && f.Level != host.OK {
+				switch {
+				case f.Level != host.OK && f.Fix != "":
 					fmt.Fprintf(out, "\t\tmend it with: %s\n", f.Fix)
+				case f.Level != host.OK:
+					fmt.Fprintln(out, "\t\tno command mends it")
 				}
 				if f.Level == host.Broken {
 					broken++

@@ -33,7 +33,8 @@ type Finding struct {
 	Level Level
 	// Detail says what was found, and what it means for a run where that is not plain.
 	Detail string
-	// Fix is the command that mends it, empty where there is nothing to mend or none is known.
+	// Fix is the command that mends it. It is empty where there is nothing to mend, and where nothing can: then Detail
+	// says what is missing.
 	Fix string
 }
 
