@@ -202,6 +202,8 @@ type Action struct {
 	// Why says in words why the action is due.
 	Why string `json:"why,omitempty"`
 
+	// Kubelet is an OpUp's: how the kubelet behaves; nil: as its zero value does.
+	Kubelet *Kubelet `json:"kubelet,omitempty"`
 	// Grace is the asked gracePeriodSeconds of an OpDelete; nil: the pod's own.
 	Grace *int64 `json:"grace,omitempty"`
 	// Step is the step, counted from 1, of the scenario that asked for the action.

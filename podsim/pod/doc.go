@@ -22,6 +22,8 @@
 //	         └──┘      └ beside it: an await for each running container, and its probes (probe.go)
 //	       10 s later
 //
+// Which kubelet it is, by release, gates, pace of back-offs and clock, an OpUp says (kubelet.go, gate.go, GATES.md).
+//
 // Where to look: next.go has the order of things, look.go what a sync finds to do, sync.go how it is walked,
 // termination.go how containers stop, restart.go and backoff.go whether and when they start again, probe.go when they
 // are probed; fold.go what an event changes; podstatus.go and phase.go what is reported, waiting.go the same in words.
@@ -34,7 +36,7 @@
 //   - A delete cuts a sync short. What is in flight ends; nothing more is started, and a postStart hook that hangs
 //     holds up nobody. A kubelet would finish the sync first, however long that takes.
 //   - A delete that shortens the grace period shortens everything that is under way (TM-09).
-//   - A probe's ticks have the earliest phase that a kubelet's can have (PB-21), and readiness is tried at once when
-//     the container is started, but not at every status update (PB-22).
+//   - A probe's ticks have the earliest phase that a kubelet's can have, unless the Kubelet asks for a real one's
+//     (PB-21), and readiness is tried at once when the container is started, but not at every status update (PB-22).
 //   - A failed pull backs off by container, not by image. Containers that a probe failed stop in the spec's order.
 package pod

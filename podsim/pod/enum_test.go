@@ -54,6 +54,8 @@ func TestEveryEnumValueIsFoundAgainByItsName(t *testing.T) {
 	roundTrip(t, Results())
 	roundTrip(t, Verdicts())
 	roundTrip(t, States())
+	roundTrip(t, Gates())
+	roundTrip(t, TicksValues())
 }
 
 func TestEveryEnumListsAllItsValues(t *testing.T) {
@@ -62,7 +64,8 @@ func TestEveryEnumListsAllItsValues(t *testing.T) {
 		"HookKind": {len(HookKinds()), int(HookPreStop)}, "Role": {len(Roles()), int(RoleMain)},
 		"StopReason": {len(StopReasons()), int(StopPostStart)}, "Kind": {len(Kinds()), int(Noted)},
 		"Result": {len(Results()), int(Unknown)}, "Verdict": {len(Verdicts()), int(Unproxied)},
-		"State": {len(States()), int(StateExited)},
+		"State": {len(States()), int(StateExited)}, "Gate": {len(Gates()), int(GateSupplementalGroupsPolicy)},
+		"Ticks": {len(TicksValues()), int(TicksSync)},
 	} {
 		if got[0] != got[1] {
 			t.Errorf("%s lists %d values, want %d", name, got[0], got[1])

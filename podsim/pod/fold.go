@@ -123,13 +123,16 @@ func (f *fold) begin(a *Action) error {
 			return errors.New("the pod was deleted before")
 		}
 		f.s.pod = a.Pod
+		if a.Kubelet != nil {
+			f.s.kubelet = newOptions(*a.Kubelet)
+		}
 	case OpDelete:
 		f.s.pod = a.Pod
 	case OpSetUp:
 		if !f.s.setUp.done.IsZero() {
 			return errors.New("the pod is set up already")
 		}
-		f.s.setUp.begun = true
+		f.s.setUp.begun, f.s.setUp.at = true, f.at
 	case OpTearDown:
 		return f.beginTearDown(a)
 	default:
@@ -158,7 +161,7 @@ func (f *fold) beginTearDown(a *Action) error {
 func (f *fold) beginEnd(r StopReason) {
 	if (r == StopEnd || r == StopDeadline) && f.s.end.reason == 0 {
 		f.s.end.reason, f.s.end.at = r, f.at
-		f.s.sync.drop()
+		f.s.sync.drop(f.at)
 	}
 }
 
@@ -248,7 +251,7 @@ func (o Op) needs() State {
 func (f *fold) beginTurn(c *ContainerStatus) {
 	c.tried = true
 	if c.State == StateExited {
-		c.crash.next(c.Exit.FinishedAt, f.at)
+		c.crash.next(c.Exit.FinishedAt, f.at, f.s.options().crash)
 	}
 }
 
@@ -286,7 +289,7 @@ func (f *fold) ended(e Event) error {
 		f.s.up = f.at
 	case OpDelete:
 		f.s.deletes = append(slices.Clip(f.s.deletes), deletion{at: f.at, grace: a.Grace})
-		f.s.sync.drop()
+		f.s.sync.drop(f.at)
 	case OpSetUp:
 		f.endSetUp(e)
 	case OpTearDown:
@@ -354,7 +357,7 @@ func (f *fold) endPull(c *ContainerStatus, e Event) {
 			c.Image = *e.Image
 		}
 	case pullBacksOff(e.Failure.Reason):
-		c.pull.next(f.at, f.at)
+		c.pull.next(f.at, f.at, f.s.options().pull)
 		f.failStart(c, OpPull, e.Failure, c.pull.delay)
 	default:
 		f.failStart(c, OpPull, e.Failure, syncRetry)

@@ -1,6 +1,7 @@
 package pod
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -26,7 +27,9 @@ var update = flag.Bool("update", false, "rewrite the golden files in testdata")
 // rewrites the latter. The commands are:
 //
 //	pod                           the pod, as YAML in the indented lines that follow
-//	up | delete [SECONDS]         what a user does
+//	up [OPTION=VALUE...]          what a user does; the options are a Kubelet's: version, gates, backoff, maxBackOff,
+//	                              ticks and poll, the gates as +NAME or -NAME with commas between
+//	delete [SECONDS]
 //	hold OP [CONTAINER [KIND]]    from now on, such actions are answered only by end
 //	free OP [CONTAINER [KIND]]    and now they are again, and those in flight are answered at once
 //	answer OP CONTAINER [KIND] REASON MESSAGE   from now on, such actions fail; REASON ok: they succeed again
@@ -153,7 +156,15 @@ func parsePod(t *testing.T, text string) *corev1.Pod {
 func (g *game) command(w []string) error {
 	switch w[0] {
 	case "up":
-		g.begins(Action{Op: OpUp, Pod: g.p.Name})
+		a := Action{Op: OpUp, Pod: g.p.Name}
+		if len(w) > 1 {
+			k, err := parseKubelet(w[1:])
+			if err != nil {
+				return err
+			}
+			a.Kubelet = &k
+		}
+		g.begins(a)
 	case "delete":
 		a := Action{Op: OpDelete, Pod: g.p.Name}
 		if len(w) > 1 {
@@ -205,6 +216,38 @@ func (g *game) command(w []string) error {
 		return fmt.Errorf("there is no command %q", w[0])
 	}
 	return g.settle()
+}
+
+// parseKubelet reads a Kubelet from the words of an up command.
+func parseKubelet(words []string) (k Kubelet, err error) {
+	for _, w := range words {
+		key, value, _ := strings.Cut(w, "=")
+		switch key {
+		case "version":
+			err = k.Version.UnmarshalText([]byte(value))
+		case "backoff":
+			err = k.Pace.UnmarshalText([]byte(value))
+		case "ticks":
+			err = k.Ticks.UnmarshalText([]byte(value))
+		case "maxBackOff":
+			k.MaxBackOff, err = time.ParseDuration(value)
+		case "poll":
+			k.Poll, err = time.ParseDuration(value)
+		case "gates":
+			k.Gates = map[Gate]bool{}
+			for name := range strings.SplitSeq(value, ",") {
+				var g Gate
+				err = errors.Join(err, g.UnmarshalText([]byte(name[1:])))
+				k.Gates[g] = name[0] == '+'
+			}
+		default:
+			err = fmt.Errorf("there is no option %q", key)
+		}
+		if err != nil {
+			return k, err
+		}
+	}
+	return k, k.Check()
 }
 
 // splitKey splits the words of a command into what names an action and the rest.
@@ -468,6 +511,23 @@ func containerLine(g *game, c corev1.ContainerStatus) string {
 		line += ", last " + last
 	}
 	return line
+}
+
+// golden holds a text to a file, which -update rewrites.
+func golden(t *testing.T, file, got string) {
+	t.Helper()
+	if *update {
+		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("%s is out of date; rewrite it with -update if the difference is right:\n%s", file, firstDifference(string(want), got))
+	}
 }
 
 func firstDifference(want, got string) string {

@@ -32,13 +32,13 @@ func look(p *corev1.Pod, s *Status) findings {
 		c := s.seen(spec.Name)
 		switch {
 		case !c.Running():
-			if c.State != StateExited || restarts(p, spec, c.Exit.Code) {
+			if c.State != StateExited || s.restarts(p, spec, c.Exit.Code) {
 				f.starts = append(f.starts, spec.Name)
 				due++
 			}
 		case probeFailed(c) != 0:
 			f.stops = append(f.stops, spec.Name)
-			if restartsWhenKilled(p, spec) {
+			if s.restartsWhenKilled(p, spec) {
 				f.starts = append(f.starts, spec.Name)
 				due++
 			}
@@ -56,7 +56,7 @@ func look(p *corev1.Pod, s *Status) findings {
 func finished(p *corev1.Pod, s *Status) bool {
 	for i := range p.Spec.Containers {
 		spec := &p.Spec.Containers[i]
-		if c := s.seen(spec.Name); c.State != StateExited || restarts(p, spec, c.Exit.Code) {
+		if c := s.seen(spec.Name); c.State != StateExited || s.restarts(p, spec, c.Exit.Code) {
 			return false
 		}
 	}
@@ -102,7 +102,7 @@ func (f *findings) lookAtInit(p *corev1.Pod, s *Status) (initialized bool) {
 		case passed && !sidecar: // IN-04
 			continue
 		}
-		if f.lookAtOne(p, spec, c); f.end {
+		if f.lookAtOne(p, s, spec, c); f.end {
 			return false
 		}
 		switch {
@@ -123,7 +123,7 @@ func (f *findings) lookAtInit(p *corev1.Pod, s *Status) (initialized bool) {
 }
 
 // lookAtOne finds what an init container needs that has been created.
-func (f *findings) lookAtOne(p *corev1.Pod, spec *corev1.Container, c *ContainerStatus) {
+func (f *findings) lookAtOne(p *corev1.Pod, s *Status, spec *corev1.Container, c *ContainerStatus) {
 	sidecar := initRole(spec) == RoleSidecar
 	switch {
 	case c.State == StateCreated: // ST-12
@@ -135,7 +135,7 @@ func (f *findings) lookAtOne(p *corev1.Pod, spec *corev1.Container, c *Container
 		}
 	case sidecar: // SC-07
 		f.starts = append(f.starts, spec.Name)
-	case c.Exit.Code != 0 && !restarts(p, spec, c.Exit.Code): // IN-02
+	case c.Exit.Code != 0 && !s.restarts(p, spec, c.Exit.Code): // IN-02
 		*f = findings{end: true}
 	case c.Exit.Code != 0: // IN-03
 		f.starts = append(f.starts, spec.Name)

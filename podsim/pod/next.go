@@ -142,12 +142,36 @@ func (n *planner) work() {
 		n.turn()
 		return
 	}
+	if n.unseen() {
+		return
+	}
 	l := look(n.p, n.s)
 	if l.end {
 		n.endBy(StopEnd)
 		return
 	}
 	n.begin(l)
+}
+
+// unseen reports whether a container has ended that a kubelet which polls has not seen yet, and then has the planner
+// woken when it will have: at its next look, of which the end of a sync is one (ST-14).
+func (n *planner) unseen() (unseen bool) {
+	poll := n.s.options().Poll
+	if poll <= 0 {
+		return false
+	}
+	for _, c := range n.s.containers {
+		if c.State != StateExited || !c.Exit.FinishedAt.After(n.s.sync.over) {
+			continue
+		}
+		at := n.s.up.Add((c.Exit.FinishedAt.Sub(n.s.up) + poll - 1).Truncate(poll))
+		if n.now.Before(at) {
+			n.wakeAt(at)
+			n.wait(c.Name, "the kubelet looks again at %s, and has not seen yet that it has ended (ST-14)", clock(at))
+			unseen = true
+		}
+	}
+	return unseen
 }
 
 // begin begins a sync with what a look at the pod found to be done.
@@ -232,6 +256,8 @@ func (n *planner) whyStart(spec *corev1.Container, c *ContainerStatus) string {
 	switch {
 	case c.Failure != nil && !c.retryAt.IsZero():
 		return "tried again after " + c.Failure.Reason
+	case c.State == StateExited && n.s.options().Pace == PaceOff:
+		return fmt.Sprintf("it ended with code %d, and there is no back-off", c.Exit.Code)
 	case c.State == StateExited && c.crash.delay == 0:
 		return fmt.Sprintf("it ended with code %d, and a first restart is immediate (BO-01)", c.Exit.Code)
 	case c.State == StateExited:

@@ -48,21 +48,21 @@ func (r *report) tally(st *corev1.PodStatus) (t tally) {
 		if initRole(spec) == RoleSidecar {
 			t.sidecar(c)
 		} else {
-			t.init(r.p, spec, c)
+			t.init(r, spec, c)
 		}
 	}
 	for i := range st.ContainerStatuses {
-		t.main(r.p, &r.p.Spec.Containers[i], &st.ContainerStatuses[i])
+		t.main(r, &r.p.Spec.Containers[i], &st.ContainerStatuses[i])
 	}
 	return t
 }
 
-func (t *tally) init(p *corev1.Pod, spec *corev1.Container, c *corev1.ContainerStatus) {
+func (t *tally) init(r *report, spec *corev1.Container, c *corev1.ContainerStatus) {
 	last := lastEnd(c)
 	switch {
 	case c.State.Running != nil || last == nil:
 		t.pendingInit++
-	case last.ExitCode != 0 && !restarts(p, spec, int(last.ExitCode)):
+	case last.ExitCode != 0 && !r.s.restarts(r.p, spec, int(last.ExitCode)):
 		t.failedForGood++
 	}
 }
@@ -81,7 +81,7 @@ func (t *tally) sidecar(c *corev1.ContainerStatus) {
 	}
 }
 
-func (t *tally) main(p *corev1.Pod, spec *corev1.Container, c *corev1.ContainerStatus) {
+func (t *tally) main(r *report, spec *corev1.Container, c *corev1.ContainerStatus) {
 	last := lastEnd(c)
 	switch {
 	case c.State.Running != nil:
@@ -90,7 +90,7 @@ func (t *tally) main(p *corev1.Pod, spec *corev1.Container, c *corev1.ContainerS
 		t.waiting++
 	default:
 		t.stopped++
-		if !restarts(p, spec, int(last.ExitCode)) {
+		if !r.s.restarts(r.p, spec, int(last.ExitCode)) {
 			t.finished++
 		}
 		if last.ExitCode == 0 {

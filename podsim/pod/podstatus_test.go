@@ -1,7 +1,6 @@
 package pod
 
 import (
-	"os"
 	"testing"
 	"time"
 
@@ -27,19 +26,7 @@ func TestTheWholeReport(t *testing.T) {
 		}
 		out = append(out, "--- # after "+at.String()+"\n"+string(text)...)
 	}
-	const file = "testdata/podstatus.golden"
-	if *update {
-		if err := os.WriteFile(file, out, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if string(out) != string(want) {
-		t.Errorf("the report is another one; rewrite it with -update if it is right:\n%s", firstDifference(string(want), string(out)))
-	}
+	golden(t, "testdata/podstatus.golden", string(out))
 }
 
 func TestAPodThatNobodyAskedForIsPending(t *testing.T) {

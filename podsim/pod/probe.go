@@ -74,7 +74,7 @@ func (n *planner) probe(c *ContainerStatus, k ProbeKind, p *corev1.Probe) {
 	}) != nil {
 		return
 	}
-	due := probeDue(c, k, p)
+	from, due := n.s.probeOrigin(c, k, p), n.s.probeDue(c, k, p)
 	if n.now.Before(due) {
 		n.wakeAt(due)
 		return
@@ -82,14 +82,25 @@ func (n *planner) probe(c *ContainerStatus, k ProbeKind, p *corev1.Probe) {
 	n.do(Action{Op: OpProbe, Container: c.Name, Instance: c.Instance, Probe: k,
 		Timeout:   seconds(p.TimeoutSeconds, defaultTimeout),
 		Successes: int(max(1, p.SuccessThreshold)), Failures: int(positive(p.FailureThreshold, defaultFailures))},
-		"every %s from %s", seconds(p.PeriodSeconds, defaultPeriod), clock(probeOrigin(c, k, p)))
+		"every %s from %s", seconds(p.PeriodSeconds, defaultPeriod), clock(from))
 }
 
-// probeOrigin is the first tick of a probe: the first moment at which a kubelet could make an attempt. That is
-// initialDelaySeconds after the container's start (PB-18), but not before the sync that started it is over (LH-01)
-// nor, for liveness and readiness, before it is Started (PB-11; for readiness see PB-22). A kubelet's own ticks have
-// a phase of their own, so that its first attempt comes up to one period later (PB-21); podsim's clock has none.
-func probeOrigin(c *ContainerStatus, k ProbeKind, p *corev1.Probe) time.Time {
+// probeOrigin is a tick of a probe from which all others are counted. With TicksStart it is the first at which an
+// attempt is made, with TicksSync that of the prober's own clock: when it was made, at the pod's first sync, or, for
+// readiness, when it was last triggered by hand (PB-22).
+func (s *Status) probeOrigin(c *ContainerStatus, k ProbeKind, p *corev1.Probe) time.Time {
+	switch {
+	case s.options().Ticks != TicksSync:
+		return probeEarliest(c, k, p)
+	case k == ProbeReadiness:
+		return c.StartedSince
+	}
+	return s.setUp.at
+}
+
+// probeEarliest is the first moment at which a kubelet could make an attempt of a probe. That is initialDelaySeconds after the container's start (PB-18), but not before the sync that started it is over (LH-01)
+// nor, for liveness and readiness, before it is Started (PB-11; for readiness see PB-22).
+func probeEarliest(c *ContainerStatus, k ProbeKind, p *corev1.Probe) time.Time {
 	origin := c.StartedAt.Add(time.Duration(max(0, p.InitialDelaySeconds)) * time.Second)
 	from := c.settled
 	if k != ProbeStartup {
@@ -103,12 +114,12 @@ func probeOrigin(c *ContainerStatus, k ProbeKind, p *corev1.Probe) time.Time {
 
 // probeDue is when the next attempt is due: at the tick after the one at which the last attempt began. An attempt
 // that outlasts its period is followed by the next one at once, and ticks beyond that are lost, as a Ticker's are.
-func probeDue(c *ContainerStatus, k ProbeKind, p *corev1.Probe) time.Time {
-	origin, begun := probeOrigin(c, k, p), c.probed[k].begun
-	if begun.Before(origin) {
-		return origin
-	}
+func (s *Status) probeDue(c *ContainerStatus, k ProbeKind, p *corev1.Probe) time.Time {
+	origin, earliest, begun := s.probeOrigin(c, k, p), probeEarliest(c, k, p), c.probed[k].begun
 	period := seconds(p.PeriodSeconds, defaultPeriod)
+	if begun.Before(earliest) {
+		return origin.Add((earliest.Sub(origin) + period - 1).Truncate(period))
+	}
 	return origin.Add(begun.Sub(origin).Truncate(period) + period)
 }
 

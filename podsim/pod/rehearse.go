@@ -27,7 +27,7 @@ const rehearsalLimit = 200_000
 // It returns every event, with its time and in the order of folding, and the status that they fold to.
 func Rehearse(p *corev1.Pod, sc Script, begin time.Time, horizon time.Duration, asks ...Ask) ([]Event, Status, error) {
 	r := rehearsal{p: p, script: sc, begin: begin, now: begin, asks: slices.Clone(asks), attempts: map[string]int{}}
-	err := r.begun(Action{Op: OpUp, Pod: p.Name, Why: "the rehearsal begins"})
+	err := r.begun(Action{Op: OpUp, Pod: p.Name, Kubelet: &sc.Kubelet, Why: "the rehearsal begins"})
 	for err == nil && len(r.events) < rehearsalLimit {
 		if err = r.settle(); err != nil || r.s.Gone() {
 			break

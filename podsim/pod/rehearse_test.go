@@ -3,7 +3,6 @@ package pod
 import (
 	"encoding/json"
 	"fmt"
-	"os"
 	"reflect"
 	"strings"
 	"testing"
@@ -45,19 +44,7 @@ func TestARehearsalTellsThePodsLife(t *testing.T) {
 		fmt.Fprintf(&out, "%-8s %s %s\n", e.Time.Sub(t0), e.Kind, e.Action)
 	}
 	fmt.Fprintf(&out, "gone %v, %s\n", s.Gone(), s.Phase(p))
-	const file = "testdata/rehearsal.golden"
-	if *update {
-		if err := os.WriteFile(file, []byte(out.String()), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if out.String() != string(want) {
-		t.Errorf("the rehearsal is another one; rewrite it with -update if it is right:\n%s", firstDifference(string(want), out.String()))
-	}
+	golden(t, "testdata/rehearsal.golden", out.String())
 }
 
 func TestStoredEventsFoldToTheSameReport(t *testing.T) {

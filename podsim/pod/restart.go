@@ -7,11 +7,10 @@ import (
 )
 
 // restarts reports whether a container that ended with code is started again (RP-02). Rules come first, in order
-// (RP-05), then the container's own policy (RP-04), then the pod's; an empty one is Always (RP-01). A rule with the
-// action RestartAllContainers is not acted upon: podsim/manifest refuses it.
-func restarts(p *corev1.Pod, c *corev1.Container, code int) bool {
-	if c.RestartPolicy != nil {
-		if rule := matchingRule(c, int32(code)); rule != nil && rule.Action == corev1.ContainerRestartRuleActionRestart {
+// (RP-05), then the container's own policy (RP-04), then the pod's; an empty one is Always (RP-01).
+func (s *Status) restarts(p *corev1.Pod, c *corev1.Container, code int) bool {
+	if c.RestartPolicy != nil && s.on(GateContainerRestartRules) {
+		if rule := matchingRule(c, int32(code)); rule != nil && s.acts(rule) {
 			return true
 		}
 		switch *c.RestartPolicy {
@@ -33,10 +32,21 @@ func restarts(p *corev1.Pod, c *corev1.Container, code int) bool {
 	}
 }
 
+// acts reports whether a rule that matches has its container restarted, alone or with all others (RA-01).
+func (s *Status) acts(r *corev1.ContainerRestartRule) bool {
+	switch r.Action {
+	case corev1.ContainerRestartRuleActionRestart:
+		return true
+	case corev1.ContainerRestartRuleActionRestartAllContainers:
+		return s.on(GateRestartAllContainers)
+	}
+	return false
+}
+
 // restartsWhenKilled reports whether a container that is killed for a probe is started again: only policies count
 // here, no rule (RP-07, RP-09).
-func restartsWhenKilled(p *corev1.Pod, c *corev1.Container) bool {
-	if c.RestartPolicy != nil {
+func (s *Status) restartsWhenKilled(p *corev1.Pod, c *corev1.Container) bool {
+	if c.RestartPolicy != nil && s.on(GateContainerRestartRules) {
 		return *c.RestartPolicy != corev1.ContainerRestartPolicyNever
 	}
 	return p.Spec.RestartPolicy != corev1.RestartPolicyNever

@@ -18,6 +18,8 @@ type Script struct {
 	SetUpFailures []Failure
 	// TearDown is how long taking the pod away takes.
 	TearDown time.Duration
+	// Kubelet is how the kubelet behaves in a rehearsal.
+	Kubelet Kubelet
 	// Network is what set-up comes to; the zero Network: one address of the documentation's range.
 	Network Network
 }

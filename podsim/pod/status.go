@@ -10,7 +10,8 @@ import (
 // It is a value: Apply returns a new one and leaves the old one as it was, sharing what did not change. Statuses
 // may be kept, compared with reflect.DeepEqual and read from several goroutines.
 type Status struct {
-	pod     string // the pod's key, from its OpUp
+	pod     string   // the pod's key, from its OpUp
+	kubelet *options // from its OpUp; nil: the default ones
 	up      time.Time
 	deletes []deletion
 	setUp   setUp
@@ -31,6 +32,7 @@ type deletion struct {
 // setUp is what became of the pod's network and volumes.
 type setUp struct {
 	begun   bool
+	at      time.Time // when the newest attempt began
 	done    time.Time // when it succeeded
 	network Network
 	failure *Failure // of the last attempt, nil if it has not failed
@@ -181,6 +183,19 @@ func (c *ContainerStatus) nextInstance() int {
 	}
 	return c.Instance + 1
 }
+
+// Kubelet returns how the kubelet behaves, as the pod's OpUp said.
+func (s Status) Kubelet() Kubelet { return s.options().Kubelet }
+
+func (s *Status) options() *options {
+	if s.kubelet == nil {
+		return defaultOptions
+	}
+	return s.kubelet
+}
+
+// on reports whether a gate is on.
+func (s *Status) on(g Gate) bool { return s.options().gates.has(g) }
 
 // Up reports whether the pod has been asked for.
 func (s Status) Up() bool { return !s.up.IsZero() }

@@ -25,6 +25,8 @@ type pass struct {
 
 	thenStop []string
 	then     []string
+
+	over time.Time // when the one before it was over; of the zero pass, zero
 }
 
 // join takes the beginning of a sync's action: of the sync under way, or of the next one.
@@ -35,7 +37,7 @@ func (s *pass) join(a Action) error {
 	case a.Sync == s.number && s.active:
 		return fmt.Errorf("it is %s's turn", s.turn)
 	case a.Sync == s.number+1 && !s.active:
-		*s = pass{number: a.Sync, active: true, turn: a.Container, stopping: a.Stop != 0, thenStop: a.ThenStop, then: a.Then}
+		*s = pass{number: a.Sync, active: true, over: s.over, turn: a.Container, stopping: a.Stop != 0, thenStop: a.ThenStop, then: a.Then}
 		return nil
 	case s.active:
 		return fmt.Errorf("sync %d is not over", s.number)
@@ -55,7 +57,12 @@ func (s *pass) ended(a *Action, failed bool) {
 }
 
 // drop ends the sync where it stands.
-func (s *pass) drop() { *s = pass{number: s.number} }
+func (s *pass) drop(at time.Time) {
+	if s.active {
+		s.over = at
+	}
+	*s = pass{number: s.number, over: s.over}
+}
 
 // advance gives the turn to the next container while the current one's is over. A container in back-off when its
 // turn comes is passed over (BO-03).
@@ -74,7 +81,7 @@ func (s *Status) advance(now time.Time) {
 			}
 			p.give(next, false)
 		default:
-			p.drop()
+			p.drop(now)
 		}
 	}
 }

@@ -352,7 +352,7 @@ func (n *planner) initFailed() bool {
 	for i := range n.p.Spec.InitContainers {
 		spec := &n.p.Spec.InitContainers[i]
 		c := n.s.seen(spec.Name)
-		if initRole(spec) == RoleInit && c.State == StateExited && !c.exitedZero() && !restarts(n.p, spec, c.Exit.Code) {
+		if initRole(spec) == RoleInit && c.State == StateExited && !c.exitedZero() && !n.s.restarts(n.p, spec, c.Exit.Code) {
 			return true
 		}
 	}

@@ -43,9 +43,9 @@ func (n *planner) toStart(spec *corev1.Container, c *ContainerStatus) bool {
 	case RoleSidecar:
 		return true
 	case RoleInit:
-		return c.Exit.Code != 0 && restarts(n.p, spec, c.Exit.Code)
+		return c.Exit.Code != 0 && n.s.restarts(n.p, spec, c.Exit.Code)
 	default:
-		return restarts(n.p, spec, c.Exit.Code)
+		return n.s.restarts(n.p, spec, c.Exit.Code)
 	}
 }
 
