@@ -2,8 +2,10 @@ package netns
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/netip"
 	"path/filepath"
 	"time"
@@ -51,6 +53,11 @@ func (c CNI) add(ctx context.Context, list *libcni.NetworkConfigList, a Attachme
 	if err != nil {
 		return Result{}, err
 	}
+	second, err := a.addSecondFamily(res)
+	if err != nil {
+		return Result{}, err
+	}
+	res.IPs = append(res.IPs, second...)
 	if res.HostLink == "" {
 		return res, nil
 	}
@@ -63,6 +70,46 @@ func (c CNI) add(ctx context.Context, list *libcni.NetworkConfigList, a Attachme
 	}
 	return res, nil
 }
+
+// addSecondFamily gives the namespace's link its IPv6 address, if the configuration is of a network that has them and
+// IPv6 is on in the namespace: a pod's own sysctls may have turned it off. The address goes with the link.
+func (a Attachment) addSecondFamily(res Result) ([]netip.Prefix, error) {
+	var conf struct {
+		Second *secondFamily `json:"podsim-ipv6"`
+	}
+	if err := json.Unmarshal(a.Conf, &conf); err != nil || conf.Second == nil {
+		return nil, err
+	}
+	own := conf.Second.of(res.IPs[0].Addr())
+	added := false
+	err := Do(a.NetNS, func() error {
+		off, err := readSysctl(filepath.Join(ipv6Conf, a.IfName, "disable_ipv6"))
+		if errors.Is(err, fs.ErrNotExist) || err == nil && off != "0" {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		link, err := netlink.LinkByName(a.IfName)
+		if err != nil {
+			return err
+		}
+		if err := netlink.AddrAdd(link, &netlink.Addr{IPNet: ipNet(own), Flags: unix.IFA_F_NODAD}); err != nil {
+			return err
+		}
+		added = true
+		return netlink.RouteAdd(&netlink.Route{LinkIndex: link.Attrs().Index, Dst: ipNet(anywhere6), Gw: conf.Second.Gateway6.AsSlice()})
+	})
+	if err != nil {
+		return nil, fmt.Errorf("give %s the address %s: %w", a.IfName, own, err)
+	}
+	if !added {
+		return nil, nil
+	}
+	return []netip.Prefix{own}, nil
+}
+
+var anywhere6 = netip.MustParsePrefix("::/0")
 
 // Detach undoes the attachment: CNI's DEL. It is idempotent, and works from the stored Attachment alone when the
 // namespace, the state directory or the bridge is gone. Where a plugin is gone as well, podsim undoes an attachment

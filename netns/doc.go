@@ -22,7 +22,10 @@
 //	│ eth0 ──────┼─────────────────┼─►  └─ CNI ─┘  └ Network.Join, undone by the last Leave ┘     │
 //	└────────────┘                 └──────────────────────────────────────────────────────────────┘
 //
-// What the members of all state directories on a machine share (the forwarding switch, the nftables table) is
+// Where the machine has IPv6, all of this is there twice: a pod has an address of each family, the IPv4 one first
+// (NW-14). Where it has none, or podsim may not make it forward it, Findings says so and pods have IPv4 alone.
+//
+// What the members of all state directories on a machine share (the forwarding switches, the nftables tables) is
 // guarded by one lock, a flock on the machine's network namespace itself, and remembered in the kernel beside
 // it: both have exactly the lifetime of what they guard, and tests that run in a namespace of their own have
 // their own.

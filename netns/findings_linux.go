@@ -85,18 +85,24 @@ func tryNftables() error {
 	if err != nil {
 		return err
 	}
-	table := conn.AddTable(&nftables.Table{Family: nftables.TableFamilyIPv4, Name: "podsim"})
-	for _, c := range []struct {
-		name string
-		hook *nftables.ChainHook
-		do   expr.Any
-	}{
-		{"output", nftables.ChainHookOutput, &expr.Redir{}},
-		{"postrouting", nftables.ChainHookPostrouting, &expr.Masq{}},
-	} {
-		chain := conn.AddChain(&nftables.Chain{Table: table, Name: c.name, Type: nftables.ChainTypeNAT, Hooknum: c.hook,
-			Priority: nftables.ChainPriorityNATDest})
-		conn.AddRule(&nftables.Rule{Table: table, Chain: chain, Exprs: []expr.Any{c.do}})
+	families := []family{ip4}
+	if exists(ipv6Conf) {
+		families = append(families, ip6)
+	}
+	for _, f := range families {
+		table := conn.AddTable(&nftables.Table{Family: f.tables(), Name: "podsim"})
+		for _, c := range []struct {
+			name string
+			hook *nftables.ChainHook
+			do   expr.Any
+		}{
+			{"output", nftables.ChainHookOutput, &expr.Redir{}},
+			{"postrouting", nftables.ChainHookPostrouting, &expr.Masq{}},
+		} {
+			chain := conn.AddChain(&nftables.Chain{Table: table, Name: c.name, Type: nftables.ChainTypeNAT, Hooknum: c.hook,
+				Priority: nftables.ChainPriorityNATDest})
+			conn.AddRule(&nftables.Rule{Table: table, Chain: chain, Exprs: []expr.Any{c.do}})
+		}
 	}
 	return conn.Flush()
 }
@@ -110,25 +116,32 @@ func (n Network) findSubnet() Finding {
 	}
 	link, err := findBridge(&netlink.Handle{}, n.BridgeName())
 	if err == nil {
-		r.Subnet, err = settleSubnet(r.Subnet, link)
+		r.Subnet, err = n.settleSubnet(ip4, r.Subnet, link)
+	}
+	lack, errLack := findLackOfIPv6()
+	if err = errors.Join(err, errLack); err == nil && !lack.any() {
+		r.Subnet6, err = n.settleSubnet(ip6, r.Subnet6, link)
 	}
 	if err != nil {
 		f.Fatal = true
 		return f.bad(err.Error(), "free one of the ranges, or use --cni-conf with a network of your own")
 	}
 	f.Detail = fmt.Sprintf("pods get addresses of %s on %s", r.Subnet, n.BridgeName())
+	if !lack.any() {
+		f.Detail = fmt.Sprintf("pods get addresses of %s and %s on %s", r.Subnet, r.Subnet6, n.BridgeName())
+	}
 	return f
 }
 
 func findForwarding() Finding {
 	f := Finding{Name: "ip_forward", OK: true}
-	on, err := readForwarding()
+	on, err := ip4.readForwarding()
 	switch {
 	case err != nil:
 		return f.bad(err.Error(), "mount -t proc proc /proc")
 	case on:
 		f.Detail = "net.ipv4.ip_forward is on"
-	case unix.Access(forwardFile, unix.W_OK) != nil:
+	case unix.Access(ip4.forwardFile(), unix.W_OK) != nil:
 		return f.bad("net.ipv4.ip_forward is off and podsim cannot turn it on: pods cannot reach beyond this machine", "sysctl -w net.ipv4.ip_forward=1")
 	default:
 		f.Detail = "net.ipv4.ip_forward is off; podsim turns it on while a pod runs"
@@ -196,14 +209,24 @@ func findBridgeFilter(filtersPass bool) Finding {
 		"sysctl -w net.bridge.bridge-nf-call-iptables=0")
 }
 
+// findIPv6 looks whether pods get addresses of IPv6 beside those of IPv4. A pod without has ::1 and, on most kernels, a
+// link-local address still.
 func findIPv6() Finding {
-	f := Finding{Name: "ipv6", OK: true, Detail: "IPv6 is there"}
-	if !exists("/proc/thread-self/net/if_inet6") {
-		return f.bad("this kernel has no IPv6: its half of every check is left out", "boot without ipv6.disable=1")
+	f := Finding{Name: "ipv6", OK: true, Detail: "pods get an IPv6 address beside their IPv4 one"}
+	lack, err := findLackOfIPv6()
+	switch {
+	case err != nil:
+		return f.bad(err.Error(), "mount -t proc proc /proc")
+	case lack.any():
+		return f.bad(lack.why+": pods have IPv4 alone; status.podIPs has one address, and what listens or connects by IPv6 only reaches no other pod",
+			lack.fix)
 	}
-	if data, err := os.ReadFile("/proc/sys/net/ipv6/conf/default/disable_ipv6"); err == nil && strings.TrimSpace(string(data)) == "1" {
-		return f.bad("IPv6 is off for new links: pods have none, and their half of every check is left out",
-			"sysctl -w net.ipv6.conf.default.disable_ipv6=0")
+	on, err := ip6.readForwarding()
+	switch {
+	case err != nil:
+		return f.bad(err.Error(), "mount -t proc proc /proc")
+	case !on:
+		f.Detail += "; " + ip6.forwardName() + " is off, and podsim turns it on while a pod runs"
 	}
 	return f
 }

@@ -39,6 +39,12 @@ func TestFindingsOfAMachineThatCanRunPodsAreNotFatalAndChangeNothing(t *testing.
 	if f := finding(t, all, "ip_forward"); !strings.Contains(f.Detail, "podsim turns it on") {
 		t.Errorf("got %+v, want it said that podsim turns forwarding on", f)
 	}
+	if f := finding(t, all, "ipv6"); !f.OK || !strings.Contains(f.Detail, "all.forwarding is off, and podsim turns it on") {
+		t.Errorf("got %+v, want it said that podsim turns forwarding on", f)
+	}
+	if f := finding(t, all, "subnet"); !strings.Contains(f.Detail, "::/64") {
+		t.Errorf("got %+v, want both subnets", f)
+	}
 	if after := m.describe(t); after != before {
 		t.Errorf("looking changed the machine from\n%s\nto\n%s", before, after)
 	}
@@ -69,7 +75,7 @@ func TestFindingsNameWhatIsWrongAndTheFix(t *testing.T) {
 		}
 		all := n.Findings("/nowhere")
 		for name, want := range map[string]string{
-			"forward-filter": "ip firewall fwd", "subnet": "is a veth", "cni-plugins": `"bridge" is not in /nowhere`, "ipv6": "off for new links",
+			"forward-filter": "ip firewall fwd", "subnet": "is a veth", "cni-plugins": `"bridge" is not in /nowhere`, "ipv6": "default.disable_ipv6 is 1: pods have IPv4 alone",
 		} {
 			if f := finding(t, all, name); f.OK || !strings.Contains(f.Detail, want) {
 				t.Errorf("got %+v, want it bad with %q", f, want)

@@ -18,12 +18,13 @@ import (
 	"github.com/google/nftables"
 	"github.com/google/nftables/userdata"
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 )
 
 // A machine is a network namespace that plays the machine, with one link to an outside of its own.
 type machine struct {
 	netns   string // the machine's
-	outside string // 198.51.100.1/24; the machine is .2 there and has its default route to it
+	outside string // 198.51.100.1/24 and 2001:db8::1/64; the machine is 2 there and has its default routes to it
 	state   string
 	dirs    []string // of CNI plugins
 }
@@ -44,9 +45,10 @@ func newMachine(t testing.TB) *machine {
 			return err
 		}
 		// A new namespace takes over what the real machine's forwarding is at the moment.
-		return errors.Join(setForwarding(false), address("up0", "198.51.100.2/24"), defaultRoute("198.51.100.1"))
+		return errors.Join(ip4.setForwarding(false), ip6.setForwarding(false), address("up0", "198.51.100.2/24"), defaultRoute("198.51.100.1"),
+			address("up0", "2001:db8::2/64"), defaultRoute("2001:db8::1"))
 	})
-	inside(t, m.outside, func() error { return address("up1", "198.51.100.1/24") })
+	inside(t, m.outside, func() error { return errors.Join(address("up1", "198.51.100.1/24"), address("up1", "2001:db8::1/64")) })
 	return m
 }
 
@@ -81,6 +83,9 @@ func address(link, cidr string) error {
 	addr, err := netlink.ParseAddr(cidr)
 	if err != nil {
 		return err
+	}
+	if addr.IP.To4() == nil {
+		addr.Flags = unix.IFA_F_NODAD
 	}
 	return errors.Join(netlink.AddrAdd(l, addr), netlink.LinkSetUp(l))
 }
@@ -120,9 +125,14 @@ func (m *machine) describe(t testing.TB) string {
 				fmt.Fprintf(&b, "  rule %s\n", comment)
 			}
 		}
-		on, err := readForwarding()
-		fmt.Fprintf(&b, "forwarding %t\n", on)
-		return err
+		for _, f := range []family{ip4, ip6} {
+			on, err := f.readForwarding()
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(&b, "%s %t\n", f.forwardName(), on)
+		}
+		return describeSettings(&b, links)
 	})
 	filepath.WalkDir(m.state, func(path string, _ os.DirEntry, err error) error {
 		if err == nil && path != m.state {
@@ -131,6 +141,20 @@ func (m *machine) describe(t testing.TB) string {
 		return nil
 	})
 	return b.String()
+}
+
+// describeSettings describes what turning forwarding on changes of the links.
+func describeSettings(b *strings.Builder, links []netlink.Link) error {
+	for _, l := range links {
+		for _, name := range []string{"forwarding", acceptRA} {
+			value, err := readSysctl(filepath.Join(ipv6Conf, l.Attrs().Name, name))
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(b, "%s of %s %s\n", name, l.Attrs().Name, value)
+		}
+	}
+	return nil
 }
 
 // seenFrom connects from one namespace to a listener in another and returns the source address that the listener saw.

@@ -31,7 +31,10 @@ type Bridge struct {
 	Name    string       `json:"name"`    // of the link and of the CNI network; at most 15 bytes
 	Subnet  netip.Prefix `json:"subnet"`  // a /20
 	Gateway netip.Addr   `json:"gateway"` // the machine's address on it, the pods' next hop; the first of Subnet
-	MTU     int          `json:"mtu"`     // of the link that the machine's default route uses
+	// Subnet6 and Gateway6 are the same in IPv6 (NW-14), a /64; invalid where the machine has none for pods.
+	Subnet6  netip.Prefix `json:"subnet6,omitzero"`
+	Gateway6 netip.Addr   `json:"gateway6,omitzero"`
+	MTU      int          `json:"mtu"` // of the link that the machine's default route uses
 	// Conf is the CNI configuration list that attaches to it, for an Attachment.
 	Conf json.RawMessage `json:"conf"`
 }
@@ -69,10 +72,10 @@ func (n Network) ipamDir() string    { return filepath.Join(n.stateDir(), "ipam"
 func (n Network) recordFile() string { return filepath.Join(n.stateDir(), "network.json") }
 
 // conf renders the CNI configuration list of the bridge. isGateway gives the pods a next hop; ipMasq is off, as
-// the plugin would need the host's iptables or nft for it.
+// the plugin would need the host's iptables or nft for it. IPv6 is podsim's own to add: see secondFamily.
 func (n Network) conf(b Bridge) json.RawMessage {
 	type object = map[string]any
-	out, err := json.Marshal(object{
+	list := object{
 		"cniVersion": "1.0.0",
 		"name":       b.Name,
 		"plugins": []object{{
@@ -88,11 +91,39 @@ func (n Network) conf(b Bridge) json.RawMessage {
 				"routes":  []object{{"dst": "0.0.0.0/0"}},
 			},
 		}},
-	})
+	}
+	if b.Subnet6.IsValid() {
+		list[secondFamilyKey] = secondFamily{Subnet: b.Subnet, Subnet6: b.Subnet6, Gateway6: b.Gateway6}
+	}
+	out, err := json.Marshal(list)
 	if err != nil {
-		panic(err) // strings, numbers and booleans always marshal
+		panic(err) // strings, numbers, booleans and addresses always marshal
 	}
 	return out
+}
+
+// secondFamilyKey is the key of podsim's own in its configuration lists; CNI and its plugins pass it over.
+const secondFamilyKey = "podsim-ipv6"
+
+// A secondFamily says how an attachment gets its IPv6 address once the plugins have given it its IPv4 one (NW-14). The
+// plugins could give it as well, from a second range, but bridge polls every 50 ms until the kernel has done with its
+// detection of duplicate addresses, which even where it is turned off ends on a thread of the kernel's own, later.
+// podsim adds the address as one that needs no detection, in well under a millisecond.
+type secondFamily struct {
+	Subnet   netip.Prefix `json:"subnet"`
+	Subnet6  netip.Prefix `json:"subnet6"`
+	Gateway6 netip.Addr   `json:"gateway6"`
+}
+
+// of is the IPv6 address that belongs to one of Subnet: that of Subnet6 with the same number. It is nobody else's as
+// long as the IPv4 address is not, so that it needs no reservation.
+func (s secondFamily) of(v4 netip.Addr) netip.Prefix {
+	number, base := v4.As4(), s.Subnet.Masked().Addr().As4()
+	out := s.Subnet6.Masked().Addr().As16()
+	for i := range number {
+		out[12+i] = number[i] ^ base[i]
+	}
+	return netip.PrefixFrom(netip.AddrFrom16(out), s.Subnet6.Bits())
 }
 
 // pools are where a subnet is looked for, in this order. Those of Docker (172.17.0.0/16 and up), kubeadm
@@ -145,6 +176,30 @@ func following(p netip.Prefix) netip.Prefix {
 	n := uint32(a[0])<<24 | uint32(a[1])<<16 | uint32(a[2])<<8 | uint32(a[3])
 	n += 1 << (32 - p.Bits())
 	return netip.PrefixFrom(netip.AddrFrom4([4]byte{byte(n >> 24), byte(n >> 16), byte(n >> 8), byte(n)}), p.Bits())
+}
+
+// candidates6 are how many subnets of IPv6 are tried before a machine is said to have no room for one.
+const candidates6 = 16
+
+// chooseSubnet6 is the first /64 that overlaps no claim: of unique local addresses (RFC 4193), with a global ID and a
+// subnet ID that are a function of the state directory's path.
+func (n Network) chooseSubnet6(claims []claim) (netip.Prefix, error) {
+	var first *ConflictError
+	digest := n.digest()
+	for range candidates6 {
+		a := [16]byte{0: 0xfd}
+		copy(a[1:8], digest[:])
+		p := netip.PrefixFrom(netip.AddrFrom16(a), 64)
+		err := checkSubnet(p, claims)
+		if err == nil {
+			return p, nil
+		}
+		if first == nil {
+			first = err
+		}
+		digest = sha256.Sum256(digest[:])
+	}
+	return netip.Prefix{}, fmt.Errorf("choose an IPv6 subnet for pods: none of %d is free (use --cni-conf with a network of your own): %w", candidates6, first)
 }
 
 // A ConflictError says that the pods' subnet overlaps addresses that the machine uses for something else.

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 
 	"github.com/vishvananda/netlink"
@@ -42,8 +43,18 @@ func (n Network) join(ctx context.Context, id string) (Bridge, error) {
 	if err != nil {
 		return Bridge{}, err
 	}
-	if r.Subnet, err = settleSubnet(r.Subnet, link); err != nil {
+	if r.Subnet, err = n.settleSubnet(ip4, r.Subnet, link); err != nil {
 		return Bridge{}, err
+	}
+	lack, err := findLackOfIPv6()
+	if err != nil {
+		return Bridge{}, err
+	}
+	if !lack.any() {
+		if r.Subnet6, err = n.settleSubnet(ip6, r.Subnet6, link); err != nil {
+			return Bridge{}, err
+		}
+		b.Subnet6, b.Gateway6 = r.Subnet6, r.Subnet6.Addr().Next()
 	}
 	if err := n.writeRecord(r.with(id)); err != nil {
 		return Bridge{}, err
@@ -55,15 +66,15 @@ func (n Network) join(ctx context.Context, id string) (Bridge, error) {
 	if err := n.ensureBridge(b, link); err != nil {
 		return Bridge{}, err
 	}
-	if err := openUplink(b.Name, b.Subnet); err != nil {
+	if err := openUplink(b); err != nil {
 		return Bridge{}, err
 	}
 	b.Conf = n.conf(b)
 	return b, nil
 }
 
-// Leave ends id's membership. With the last member go the bridge, its rules, the forwarding switch if podsim had
-// turned it on, the address reservations and the record. It is idempotent, goes on after an error, and may be called for
+// Leave ends id's membership. With the last member go the bridge, its rules, the forwarding switches if podsim had
+// turned them on, the address reservations and the record. It is idempotent, goes on after an error, and may be called for
 // an ID that never joined: then it takes away what nobody is a member of.
 //
 // detach, if there is one, undoes the member's attachments. It is called once, before the membership ends, and for
@@ -154,15 +165,15 @@ func removeIfEmpty(dirs ...string) error {
 	return errors.Join(errs...)
 }
 
-// settleSubnet is the subnet to use: that of a bridge which is there, or the recorded one if it is still free, or the
-// first free one.
-func settleSubnet(recorded netip.Prefix, link netlink.Link) (netip.Prefix, error) {
-	claims, err := machineClaims(link)
+// settleSubnet is the family's subnet to use: that of a bridge which is there, or the recorded one if it is still free,
+// or the first free one.
+func (n Network) settleSubnet(f family, recorded netip.Prefix, link netlink.Link) (netip.Prefix, error) {
+	claims, err := f.machineClaims(link)
 	if err != nil {
 		return netip.Prefix{}, err
 	}
 	if link != nil {
-		subnet, err := bridgeSubnet(link)
+		subnet, err := f.bridgeSubnet(link)
 		if err != nil {
 			return netip.Prefix{}, err
 		}
@@ -171,6 +182,9 @@ func settleSubnet(recorded netip.Prefix, link netlink.Link) (netip.Prefix, error
 		}
 	}
 	if !recorded.IsValid() {
+		if f == ip6 {
+			return n.chooseSubnet6(claims)
+		}
 		return chooseSubnet(claims)
 	}
 	if conflict := checkSubnet(recorded, claims); conflict != nil {
@@ -194,12 +208,14 @@ func findBridge(links *netlink.Handle, name string) (netlink.Link, error) {
 	return link, nil
 }
 
-// bridgeSubnet is the subnet of a bridge's IPv4 address; invalid if it has none yet.
-func bridgeSubnet(link netlink.Link) (netip.Prefix, error) {
-	addrs, err := redump(func() ([]netlink.Addr, error) { return netlink.AddrList(link, netlink.FAMILY_V4) })
+// bridgeSubnet is the subnet of a bridge's address in the family; invalid if it has none yet. The link-local one, which
+// every link has, is not meant.
+func (f family) bridgeSubnet(link netlink.Link) (netip.Prefix, error) {
+	addrs, err := redump(func() ([]netlink.Addr, error) { return netlink.AddrList(link, f.links()) })
 	if err != nil {
 		return netip.Prefix{}, fmt.Errorf("list addresses of %s: %w", link.Attrs().Name, err)
 	}
+	addrs = slices.DeleteFunc(addrs, func(a netlink.Addr) bool { return a.IP.IsLinkLocalUnicast() })
 	if len(addrs) == 0 {
 		return netip.Prefix{}, nil
 	}
@@ -211,14 +227,14 @@ func bridgeSubnet(link netlink.Link) (netip.Prefix, error) {
 	return p.Masked(), nil
 }
 
-// machineClaims lists the addresses and routes of the machine's IPv4, but for default routes and those of except.
-func machineClaims(except netlink.Link) ([]claim, error) {
+// machineClaims lists the machine's addresses and routes in the family, but for default routes and those of except.
+func (f family) machineClaims(except netlink.Link) ([]claim, error) {
 	own := 0
 	if except != nil {
 		own = except.Attrs().Index
 	}
 	var claims []claim
-	addrs, err := redump(func() ([]netlink.Addr, error) { return netlink.AddrList(nil, netlink.FAMILY_V4) })
+	addrs, err := redump(func() ([]netlink.Addr, error) { return netlink.AddrList(nil, f.links()) })
 	if err != nil {
 		return nil, fmt.Errorf("list the machine's addresses: %w", err)
 	}
@@ -228,7 +244,7 @@ func machineClaims(except netlink.Link) ([]claim, error) {
 		}
 	}
 	routes, err := redump(func() ([]netlink.Route, error) {
-		return netlink.RouteListFiltered(netlink.FAMILY_V4, &netlink.Route{Table: unix.RT_TABLE_UNSPEC}, netlink.RT_FILTER_TABLE)
+		return netlink.RouteListFiltered(f.links(), &netlink.Route{Table: unix.RT_TABLE_UNSPEC}, netlink.RT_FILTER_TABLE)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("list the machine's routes: %w", err)
@@ -237,7 +253,10 @@ func machineClaims(except netlink.Link) ([]claim, error) {
 		if r.Dst == nil || r.LinkIndex == own && own != 0 {
 			continue
 		}
-		if p := prefixOf(r.Dst); p.Bits() > 1 { // not a default route, nor the two halves of one that VPNs set
+		if f == ip6 && (r.Type == unix.RTN_LOCAL || r.Type == unix.RTN_ANYCAST) {
+			continue // made for an address, by whatever link
+		}
+		if p := prefixOf(r.Dst); p.Bits() > f.widest() {
 			claims = append(claims, claim{p, "route " + p.String() + " dev " + linkName(r.LinkIndex)})
 		}
 	}
@@ -256,6 +275,11 @@ func prefixOf(n *net.IPNet) netip.Prefix {
 	addr, _ := netip.AddrFromSlice(n.IP)
 	ones, _ := n.Mask.Size()
 	return netip.PrefixFrom(addr.Unmap(), ones)
+}
+
+// ipNet is an address with its mask in package net's form.
+func ipNet(p netip.Prefix) *net.IPNet {
+	return &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}
 }
 
 // uplinkMTU is the MTU of the link of the machine's default route, or 1500 without one.
@@ -287,9 +311,15 @@ func (n Network) ensureBridge(b Bridge, link netlink.Link) error {
 			return fmt.Errorf("make bridge %s: %w", b.Name, notRoot(err))
 		}
 	}
-	addr := &netlink.Addr{IPNet: &net.IPNet{IP: b.Gateway.AsSlice(), Mask: net.CIDRMask(b.Subnet.Bits(), 32)}}
-	if err := netlink.AddrAdd(link, addr); err != nil && !errors.Is(err, unix.EEXIST) {
-		return fmt.Errorf("give bridge %s the address %s: %w", b.Name, addr.IPNet, err)
+	addrs := []netlink.Addr{{IPNet: ipNet(netip.PrefixFrom(b.Gateway, b.Subnet.Bits()))}}
+	if b.Subnet6.IsValid() {
+		// Nobody else can have this address; to look for one who has would take a second.
+		addrs = append(addrs, netlink.Addr{IPNet: ipNet(netip.PrefixFrom(b.Gateway6, b.Subnet6.Bits())), Flags: unix.IFA_F_NODAD})
+	}
+	for _, addr := range addrs {
+		if err := netlink.AddrAdd(link, &addr); err != nil && !errors.Is(err, unix.EEXIST) {
+			return fmt.Errorf("give bridge %s the address %s: %w", b.Name, addr.IPNet, err)
+		}
 	}
 	if err := netlink.LinkSetUp(link); err != nil {
 		return fmt.Errorf("bring bridge %s up: %w", b.Name, err)

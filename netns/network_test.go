@@ -45,8 +45,8 @@ func TestNetworkGivesAPodAWayOutAndLeavesTheMachineAsItWas(t *testing.T) {
 			return err
 		}
 		t.Logf("attached in %s", time.Since(begin))
-		if res.Gateway != b.Gateway || len(res.IPs) != 1 || !b.Subnet.Contains(res.IPs[0].Addr()) {
-			t.Errorf("got %+v, want one address in %s and the gateway %s", res, b.Subnet, b.Gateway)
+		if res.Gateway != b.Gateway || len(res.IPs) != 2 || !b.Subnet.Contains(res.IPs[0].Addr()) || !b.Subnet6.Contains(res.IPs[1].Addr()) {
+			t.Errorf("got %+v, want one address in %s, one in %s and the gateway %s", res, b.Subnet, b.Subnet6, b.Gateway)
 		}
 		left, err := n.Leftovers(filepath.Dir(pod))
 		if err != nil {
@@ -66,6 +66,9 @@ func TestNetworkGivesAPodAWayOutAndLeavesTheMachineAsItWas(t *testing.T) {
 
 	if got := seenFrom(t, m.outside, "198.51.100.1:8080", pod); got != netip.MustParseAddr("198.51.100.2") {
 		t.Errorf("the outside saw %s, want the machine's own 198.51.100.2", got)
+	}
+	if got := seenFrom(t, m.outside, "[2001:db8::1]:8080", pod); got != netip.MustParseAddr("2001:db8::2") {
+		t.Errorf("the outside saw %s, want the machine's own 2001:db8::2", got)
 	}
 
 	inside(t, m.netns, func() error {
@@ -207,12 +210,14 @@ func TestNetworkEightAtOnceGetAddressesOfTheirOwnAndReachEachOther(t *testing.T)
 
 // wantForwarding is an error unless the machine forwards, as it must for a network's member.
 func wantForwarding(member string) error {
-	on, err := readForwarding()
-	if err != nil {
-		return err
-	}
-	if !on {
-		return fmt.Errorf("%s is a member and forwarding is off", member)
+	for _, f := range []family{ip4, ip6} {
+		on, err := f.readForwarding()
+		if err != nil {
+			return err
+		}
+		if !on {
+			return fmt.Errorf("%s is a member and %s is off", member, f.forwardName())
+		}
 	}
 	return nil
 }
@@ -283,13 +288,13 @@ func TestNetworkLastToLeaveTurnsForwardingOffForAllStateDirectories(t *testing.T
 		if err := one.Leave(t.Context(), "a", nil); err != nil {
 			return err
 		}
-		if on, _ := readForwarding(); !on {
-			t.Error("the first state directory's last member turned forwarding off under the second")
+		if err := wantForwarding("b"); err != nil {
+			t.Errorf("after the first state directory's last member left: %v", err)
 		}
 		if err := two.Leave(t.Context(), "b", nil); err != nil {
 			return err
 		}
-		if on, _ := readForwarding(); on {
+		if wantForwarding("nobody") == nil {
 			t.Error("forwarding is still on after the very last member left")
 		}
 		return nil
@@ -303,13 +308,15 @@ func TestNetworkPassesDockersFilterAndGivesItBack(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		drop := nftables.ChainPolicyDrop
-		filter := conn.AddTable(&nftables.Table{Family: nftables.TableFamilyIPv4, Name: "filter"})
-		user := conn.AddChain(&nftables.Chain{Table: filter, Name: "DOCKER-USER"})
-		forward := conn.AddChain(&nftables.Chain{Table: filter, Name: "FORWARD", Type: nftables.ChainTypeFilter,
-			Hooknum: nftables.ChainHookForward, Priority: nftables.ChainPriorityFilter, Policy: &drop})
-		conn.AddRule(&nftables.Rule{Table: filter, Chain: forward, Exprs: jump(user.Name)})
-		return errors.Join(conn.Flush(), setForwarding(true))
+		for _, f := range []family{ip4, ip6} {
+			drop := nftables.ChainPolicyDrop
+			filter := conn.AddTable(&nftables.Table{Family: f.tables(), Name: "filter"})
+			user := conn.AddChain(&nftables.Chain{Table: filter, Name: "DOCKER-USER"})
+			forward := conn.AddChain(&nftables.Chain{Table: filter, Name: "FORWARD", Type: nftables.ChainTypeFilter,
+				Hooknum: nftables.ChainHookForward, Priority: nftables.ChainPriorityFilter, Policy: &drop})
+			conn.AddRule(&nftables.Rule{Table: filter, Chain: forward, Exprs: jump(user.Name)})
+		}
+		return errors.Join(conn.Flush(), ip4.setForwarding(true), ip6.setForwarding(true))
 	})
 	before := m.describe(t)
 	n := Network{StateDir: m.state}
@@ -328,10 +335,11 @@ func TestNetworkPassesDockersFilterAndGivesItBack(t *testing.T) {
 		_, err = cni.Attach(t.Context(), a)
 		return err
 	})
-	if got := strings.Count(m.describe(t), "rule podsim-"); got != 3 {
-		t.Errorf("got %d rules of ours, want a masquerade and two accepts:\n%s", got, m.describe(t))
+	if got := strings.Count(m.describe(t), "rule podsim-"); got != 6 {
+		t.Errorf("got %d rules of ours, want a masquerade and two accepts of each family:\n%s", got, m.describe(t))
 	}
 	seenFrom(t, m.outside, "198.51.100.1:8080", pod)
+	seenFrom(t, m.outside, "[2001:db8::1]:8080", pod)
 	inside(t, m.netns, func() error {
 		return errors.Join(cni.Detach(t.Context(), a), n.Leave(t.Context(), "x", nil))
 	})
@@ -352,7 +360,7 @@ func TestNetworkKnowsItsRulesInDockersChainWithoutTheirComments(t *testing.T) {
 		for _, link := range []string{n.BridgeName(), n.BridgeName(), "docker0"} {
 			conn.AddRule(&nftables.Rule{Table: filter, Chain: user, Exprs: acceptLink(expr.MetaKeyOIFNAME, link)})
 		}
-		if err := errors.Join(conn.Flush(), setForwarding(true)); err != nil {
+		if err := errors.Join(conn.Flush(), ip4.setForwarding(true)); err != nil {
 			return err
 		}
 		rulesLeft := func() int {
@@ -388,8 +396,10 @@ func TestNetworkLeavesNothingWhereverJoiningOrLeavingWasCutShort(t *testing.T) {
 		return netlink.LinkAdd(&netlink.Bridge{LinkAttrs: attrs})
 	}
 	whole := func(n Network, b Bridge) error { return n.ensureBridge(b, nil) }
-	uplink := func(_ Network, b Bridge) error { return openUplink(b.Name, subnet) }
-	off := func(Network, Bridge) error { return setForwarding(false) }
+	uplink := func(_ Network, b Bridge) error { return openUplink(b) }
+	off := func(Network, Bridge) error {
+		return errors.Join(ip4.setForwarding(false), ip6.setForwarding(false))
+	}
 	noBridge := func(_ Network, b Bridge) error { return deleteBridge(&netlink.Handle{}, b.Name) }
 	tests := []struct {
 		name  string
@@ -586,4 +596,26 @@ func BenchmarkNetworkJoinFirstAndLeave(b *testing.B) {
 		}
 		return nil
 	})
+}
+
+func BenchmarkAttach(b *testing.B) {
+	m := newMachine(b)
+	n := Network{StateDir: m.state}
+	cni := n.CNI(m.dirs...)
+	var a Attachment
+	inside(b, m.netns, func() (err error) {
+		bridge, err := n.Join(b.Context(), "x")
+		a = Attachment{Conf: bridge.Conf, ContainerID: "x", IfName: "eth0"}
+		return err
+	})
+	for b.Loop() {
+		b.StopTimer()
+		a.NetNS = newNetns(b)
+		b.StartTimer()
+		inside(b, m.netns, func() error { _, err := cni.Attach(b.Context(), a); return err })
+		b.StopTimer()
+		inside(b, m.netns, func() error { return cni.Detach(b.Context(), a) })
+		b.StartTimer()
+	}
+	inside(b, m.netns, func() error { return n.Leave(b.Context(), "x", nil) })
 }

@@ -79,6 +79,9 @@ func (p Pins) unshare(o PinOptions, sysctlFiles map[string]string) (restored boo
 // furnish sets what belongs into fresh namespaces, from a thread in them.
 func (p Pins) furnish(o PinOptions, sysctlFiles map[string]string) error {
 	if p.Net != "" {
+		if err := skipAddressDetection(); err != nil {
+			return err
+		}
 		if err := loopbackUp(); err != nil {
 			return err
 		}
@@ -91,6 +94,17 @@ func (p Pins) furnish(o PinOptions, sysctlFiles map[string]string) error {
 	for _, name := range slices.Sorted(maps.Keys(o.Sysctls)) {
 		if err := os.WriteFile(sysctlFiles[name], []byte(o.Sysctls[name]), 0); err != nil {
 			return fmt.Errorf("set sysctl %s to %q: %w", name, o.Sysctls[name], err)
+		}
+	}
+	return nil
+}
+
+// skipAddressDetection makes IPv6 addresses of links to come usable at once. The kernel would look for a second for
+// another machine that has them, and CNI plugins would wait for that. Where there is no IPv6 nothing is done.
+func skipAddressDetection() error {
+	for _, file := range []string{"/proc/sys/net/ipv6/conf/all/accept_dad", "/proc/sys/net/ipv6/conf/default/accept_dad"} {
+		if err := os.WriteFile(file, []byte("0"), 0); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("turn off the detection of duplicate addresses: %w", err)
 		}
 	}
 	return nil

@@ -17,7 +17,8 @@ import (
 // everything it speaks of is the kernel's and is lost with the power as well.
 type record struct {
 	Subnet  netip.Prefix `json:"subnet"`
-	Members []string     `json:"members"` // sorted
+	Subnet6 netip.Prefix `json:"subnet6,omitzero"` // invalid: no member had IPv6
+	Members []string     `json:"members"`          // sorted
 }
 
 // readRecord reads the record. Without a file it is empty.

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"os"
+	"slices"
 	"strings"
 
 	"github.com/google/nftables"
@@ -29,19 +29,27 @@ import (
 //		}
 //	}
 //
-// Several state directories share the table; a rule's comment names its bridge. All of this is done under the lock.
+// IPv6 has the same in tables of family ip6, where the bridge has a subnet of it. There the chain ip_forward_was_0 holds
+// a rule for each link's setting that forwarding disturbs; its comment is the setting.
+//
+// Several state directories share the tables; a rule's comment names its bridge. All of this is done under the lock.
 const (
 	uplinkTable   = "podsim"
 	masqueradeIn  = "postrouting"
 	forwardMarker = "ip_forward_was_0"
-	forwardFile   = "/proc/sys/net/ipv4/ip_forward"
 	dockerTable   = "filter"
 	dockerChain   = "DOCKER-USER"
 )
 
 // An uplink is what is there of the machine's part.
 type uplink struct {
-	conn        *nftables.Conn
+	conn   *nftables.Conn
+	halves [2]half // by family
+}
+
+// A half is what is there of one family's.
+type half struct {
+	family
 	postrouting *nftables.Chain // nil: there is none
 	marker      *nftables.Chain
 	docker      *nftables.Chain
@@ -52,19 +60,23 @@ func readUplink(opts ...nftables.ConnOption) (*uplink, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reach nftables: %w", err)
 	}
-	chains, err := conn.ListChainsOfTableFamily(nftables.TableFamilyIPv4)
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("list nftables chains: %w", notRoot(err)), conn.CloseLasting())
-	}
 	u := &uplink{conn: conn}
-	for _, c := range chains {
-		switch c.Table.Name + " " + c.Name {
-		case uplinkTable + " " + masqueradeIn:
-			u.postrouting = c
-		case uplinkTable + " " + forwardMarker:
-			u.marker = c
-		case dockerTable + " " + dockerChain:
-			u.docker = c
+	for f := range u.halves {
+		h := &u.halves[f]
+		h.family = family(f)
+		chains, err := conn.ListChainsOfTableFamily(h.tables())
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("list nftables chains: %w", notRoot(err)), conn.CloseLasting())
+		}
+		for _, c := range chains {
+			switch c.Table.Name + " " + c.Name {
+			case uplinkTable + " " + masqueradeIn:
+				h.postrouting = c
+			case uplinkTable + " " + forwardMarker:
+				h.marker = c
+			case dockerTable + " " + dockerChain:
+				h.docker = c
+			}
 		}
 	}
 	return u, nil
@@ -72,46 +84,115 @@ func readUplink(opts ...nftables.ConnOption) (*uplink, error) {
 
 // openUplink makes what is missing for a bridge, in one transaction. Where nothing is, there is none: the kernel takes
 // some milliseconds for each.
-func openUplink(bridge string, subnet netip.Prefix) error {
+func openUplink(b Bridge) error {
 	u, err := readUplink()
 	if err != nil {
 		return err
 	}
+	forward4, changed4, err := u.open(&u.halves[ip4], b.Name, b.Subnet)
+	if err != nil {
+		return err
+	}
+	var forward6 func() error
+	var changed6 bool
+	if b.Subnet6.IsValid() {
+		if forward6, changed6, err = u.open(&u.halves[ip6], b.Name, b.Subnet6); err != nil {
+			return err
+		}
+	}
+	if changed4 || changed6 {
+		if err := u.conn.Flush(); err != nil {
+			return fmt.Errorf("write nftables rules for %s: %w", b.Name, notRoot(err))
+		}
+	}
+	for _, forward := range []func() error{forward4, forward6} {
+		if forward == nil {
+			continue
+		}
+		if err := forward(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// open adds to the transaction what is missing of a half, if anything is. forward, unless it is nil, is to be called
+// after the transaction: it turns forwarding on.
+func (u *uplink) open(h *half, bridge string, subnet netip.Prefix) (forward func() error, changed bool, err error) {
 	name := bridge + " " + subnet.String()
-	masq, err := u.outdated(u.postrouting, bridge, name)
+	masq, err := u.outdated(h.postrouting, bridge, name)
 	if err != nil {
-		return err
+		return nil, false, err
 	}
-	docker, err := u.outdated(u.docker, bridge, name)
+	docker, err := u.outdated(h.docker, bridge, name)
 	if err != nil {
-		return err
+		return nil, false, err
 	}
-	forwarding, err := readForwarding()
+	forwarding, err := h.readForwarding()
 	if err != nil {
-		return err
+		return nil, false, err
 	}
-	if masq == nil && (docker == nil || u.docker == nil) && forwarding {
-		return nil
+	if masq == nil && (docker == nil || h.docker == nil) && forwarding {
+		return nil, false, nil
 	}
-	table := u.conn.AddTable(&nftables.Table{Family: nftables.TableFamilyIPv4, Name: uplinkTable})
+	table := u.conn.AddTable(&nftables.Table{Family: h.tables(), Name: uplinkTable})
 	post := u.conn.AddChain(&nftables.Chain{
 		Table: table, Name: masqueradeIn, Type: nftables.ChainTypeNAT,
 		Hooknum: nftables.ChainHookPostrouting, Priority: nftables.ChainPriorityNATSource,
 	})
 	if !forwarding {
-		u.conn.AddChain(&nftables.Chain{Table: table, Name: forwardMarker})
+		disturbed, err := u.remember(h, table)
+		if err != nil {
+			return nil, false, err
+		}
+		forward = func() error { return h.startForwarding(disturbed) }
 	}
-	u.replace(masq, post, name, masquerade(bridge, subnet))
-	if u.docker != nil {
-		u.replace(docker, u.docker, name, acceptLink(expr.MetaKeyIIFNAME, bridge), acceptLink(expr.MetaKeyOIFNAME, bridge))
+	u.replace(masq, post, name, h.masquerade(bridge, subnet))
+	if h.docker != nil {
+		u.replace(docker, h.docker, name, acceptLink(expr.MetaKeyIIFNAME, bridge), acceptLink(expr.MetaKeyOIFNAME, bridge))
 	}
-	if err := u.conn.Flush(); err != nil {
-		return fmt.Errorf("write nftables rules for %s: %w", bridge, notRoot(err))
+	return forward, true, nil
+}
+
+// remember adds the marker to the transaction, with the settings that turning forwarding on disturbs. Those that are
+// remembered already, of an attempt that was cut short, stay as they were before that.
+func (u *uplink) remember(h *half, table *nftables.Table) ([]setting, error) {
+	known, err := u.remembered(h)
+	if err != nil {
+		return nil, err
 	}
-	if !forwarding {
-		return setForwarding(true)
+	now, err := h.disturbed()
+	if err != nil {
+		return nil, err
 	}
-	return nil
+	marker := u.conn.AddChain(&nftables.Chain{Table: table, Name: forwardMarker})
+	for _, s := range now {
+		if slices.ContainsFunc(known, func(k setting) bool { return k.link == s.link && k.name == s.name }) {
+			continue
+		}
+		known = append(known, s)
+		u.conn.AddRule(&nftables.Rule{Table: table, Chain: marker, Exprs: []expr.Any{&expr.Counter{}},
+			UserData: userdata.AppendString(nil, userdata.TypeComment, s.String())})
+	}
+	return known, nil
+}
+
+// remembered reads the settings out of the marker.
+func (u *uplink) remembered(h *half) ([]setting, error) {
+	if h.marker == nil {
+		return nil, nil
+	}
+	rules, err := u.rules(h.marker)
+	if err != nil {
+		return nil, err
+	}
+	var out []setting
+	for _, r := range rules {
+		if s, ok := parseSetting(r.name); ok {
+			out = append(out, s)
+		}
+	}
+	return out, nil
 }
 
 // closeUplink prepares to take the bridge's rules away, and with the last bridge's the table; commit does it, from any
@@ -122,8 +203,10 @@ func closeUplink(bridge string) (commit func() error, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := u.close(bridge); err != nil {
-		return nil, errors.Join(err, u.conn.CloseLasting())
+	for f := range u.halves {
+		if err := u.close(&u.halves[f], bridge); err != nil {
+			return nil, errors.Join(err, u.conn.CloseLasting())
+		}
 	}
 	return func() error {
 		if err := errors.Join(u.conn.Flush(), u.conn.CloseLasting()); err != nil {
@@ -133,9 +216,9 @@ func closeUplink(bridge string) (commit func() error, err error) {
 	}, nil
 }
 
-func (u *uplink) close(bridge string) error {
+func (u *uplink) close(h *half, bridge string) error {
 	others := 0
-	for _, chain := range []*nftables.Chain{u.postrouting, u.docker} {
+	for _, chain := range []*nftables.Chain{h.postrouting, h.docker} {
 		if chain == nil {
 			continue
 		}
@@ -146,7 +229,7 @@ func (u *uplink) close(bridge string) error {
 		for _, r := range rules {
 			if r.bridge == bridge {
 				u.delete(r)
-			} else if chain == u.postrouting {
+			} else if chain == h.postrouting {
 				others++
 			}
 		}
@@ -154,11 +237,15 @@ func (u *uplink) close(bridge string) error {
 	if others > 0 {
 		return nil
 	}
-	if own := firstChain(u.postrouting, u.marker); own != nil {
+	disturbed, err := u.remembered(h)
+	if err != nil {
+		return err
+	}
+	if own := firstChain(h.postrouting, h.marker); own != nil {
 		u.conn.DelTable(own.Table)
 	}
-	if u.marker != nil && u.docker == nil {
-		return setForwarding(false)
+	if h.marker != nil && h.docker == nil {
+		return h.endForwarding(disturbed)
 	}
 	return nil
 }
@@ -241,14 +328,15 @@ func (u *uplink) rules(chain *nftables.Chain) ([]namedRule, error) {
 }
 
 // masquerade gives packets from subnet that leave by another link than the bridge the machine's own address.
-func masquerade(bridge string, subnet netip.Prefix) []expr.Any {
-	mask := make([]byte, 4)
+func (f family) masquerade(bridge string, subnet netip.Prefix) []expr.Any {
+	offset, size := f.sourceAt()
+	mask := make([]byte, size)
 	for i := range subnet.Bits() {
 		mask[i/8] |= 0x80 >> (i % 8)
 	}
 	return []expr.Any{
-		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: 12, Len: 4},
-		&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: 4, Mask: mask, Xor: make([]byte, 4)},
+		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: offset, Len: size},
+		&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: size, Mask: mask, Xor: make([]byte, size)},
 		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: subnet.Masked().Addr().AsSlice()},
 		&expr.Meta{Key: expr.MetaKeyOIFNAME, Register: 1},
 		&expr.Cmp{Op: expr.CmpOpNeq, Register: 1, Data: paddedName(bridge)},
@@ -294,27 +382,4 @@ func paddedName(link string) []byte {
 	b := make([]byte, 16)
 	copy(b, link)
 	return b
-}
-
-// readForwarding reports whether the machine forwards IPv4 packets.
-func readForwarding() (bool, error) {
-	data, err := os.ReadFile(forwardFile)
-	if err != nil {
-		return false, fmt.Errorf("read whether the machine forwards: %w", err)
-	}
-	return strings.TrimSpace(string(data)) != "0", nil
-}
-
-func setForwarding(on bool) error {
-	value := "0"
-	if on {
-		value = "1"
-	}
-	if err := os.WriteFile(forwardFile, []byte(value), 0); err != nil {
-		if errors.Is(err, os.ErrPermission) {
-			return fmt.Errorf("set net.ipv4.ip_forward to %s (run podsim as root, with /proc/sys writable): %w", value, err)
-		}
-		return fmt.Errorf("set net.ipv4.ip_forward to %s: %w", value, err)
-	}
-	return nil
 }
