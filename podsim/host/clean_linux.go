@@ -152,13 +152,16 @@ func clean(ctx context.Context, c Config, id string) (err error) {
 	if entry.Record.Containerd != "" {
 		c.Containerd = entry.Record.Containerd
 	}
-	runtime, err := ctrd.Open(ctx, c.runtime())
-	if err != nil {
+	shared := netns.Network{StateDir: c.Site.StateDir}
+	r := reaper{site: c.Site, cni: shared.CNI(c.Bundle, netns.HostPluginDir), shared: &shared}
+	switch r.runtime, err = ctrd.Open(ctx, c.runtime()); {
+	case err == nil:
+		defer func() { err = errors.Join(err, r.runtime.Close()) }()
+	case c.Containerd != "":
+		r.unasked = endUnasked(c, dir, err)
+	default:
 		return fmt.Errorf("clean run %s: %w", id, err)
 	}
-	defer func() { err = errors.Join(err, runtime.Close()) }()
-	shared := netns.Network{StateDir: c.Site.StateDir}
-	r := reaper{site: c.Site, runtime: runtime, cni: shared.CNI(c.Bundle, netns.HostPluginDir), shared: &shared}
 	if r.attachments, err = attachmentsOf(entry.Record); err != nil {
 		return err
 	}
@@ -168,6 +171,13 @@ func clean(ctx context.Context, c Config, id string) (err error) {
 		}
 	}
 	return r.run(ctx, dir)
+}
+
+// endUnasked ends the shims of a run whose containerd, one of the user's own, does not answer. What needs no containerd is
+// reaped; the error says what becomes of the rest, for which the run's record stays.
+func endUnasked(c Config, dir *rundir.Run, why error) error {
+	return errors.Join(fmt.Errorf("%w\n(nothing of the run runs any more; start that containerd and run podsim clean again, or, if it is gone for good, rm -r %s)",
+		why, dir.Dir), ctrd.EndShims(c.runtime(), dir.ID))
 }
 
 // guessAttachments finds a run's attachments without its record, from the addresses that they hold on podsim's own

@@ -23,6 +23,7 @@ import (
 type reaper struct {
 	site        Site
 	runtime     *ctrd.Client
+	unasked     error // why runtime is nil, where containers were to be removed
 	cni         netns.CNI
 	attachments []netns.Attachment
 	shared      *netns.Network // nil: the run is no member of it
@@ -75,7 +76,7 @@ func (r reaper) run(ctx context.Context, dir *rundir.Run) error {
 	for _, id := range ids {
 		errs = append(errs, r.pod(ctx, id))
 	}
-	errs = append(errs, removeEmpty(r.site.run(dir.ID)))
+	errs = append(errs, removeEmpty(r.site.run(dir.ID)), r.unasked)
 	r.site.removeCgroupRoot()
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("reap run %s: %w", dir.ID, err)

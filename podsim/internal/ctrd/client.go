@@ -141,7 +141,7 @@ func (c *Client) Revive(ctx context.Context) error {
 				return err
 			}
 		} else if !answers(c.cfg.Address) {
-			return fmt.Errorf("connect to the containerd at %s: %w", c.cfg.Address, ErrDaemonGone)
+			return fmt.Errorf("connect to the containerd at %s: %w; podsim did not start it, and does not start it again: do that, then run podsim clean", c.cfg.Address, ErrDaemonGone)
 		}
 		err := native(c.reconnected(ctx))
 		if err == nil {

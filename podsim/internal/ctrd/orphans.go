@@ -18,8 +18,20 @@ const orphanPatience = time.Second
 // endOrphans kills the shims of a run that do not end with its containers. There are such: a shim's program removes the
 // socket of one that has bound it and does not listen yet, so of two that start at once for one pod the first can go on
 // alone, with nobody to tell it to end; so does one whose creation was cut short. Containers are gone by now.
-func (c *Client) endOrphans(run string) error {
-	found, err := findShims(run, c.cfg.address())
+func (c *Client) endOrphans(run string) error { return endShims(run, c.cfg.address()) }
+
+// EndShims ends the shims of a run, whose containerd is gone and cannot be asked to. Their containers run on: it is for
+// the caller to end them by their cgroups. What containerd has written down of them stays; it finds them dead when it runs
+// again, and RemoveRun takes them away. It is idempotent.
+func EndShims(cfg Config, run string) error {
+	if err := endShims(run, cfg.address()); err != nil {
+		return fmt.Errorf("end the shims of run %s: %w", run, err)
+	}
+	return nil
+}
+
+func endShims(run, address string) error {
+	found, err := findShims(run, address)
 	if err != nil {
 		return err
 	}
