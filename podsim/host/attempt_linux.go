@@ -98,7 +98,7 @@ func (c *container) runHook(ctx context.Context, h *corev1.LifecycleHandler) (po
 	case h.HTTPGet != nil:
 		warning, err := c.pod.prober.HTTPHook(ctx, h.HTTPGet, c.target())
 		if warning != "" {
-			c.pod.host.warn(c.pod.spec.Name, warning)
+			c.pod.host.warn(c.pod.spec.Name, c.spec.Name, warning)
 		}
 		return pod.Event{}, err
 	case h.Sleep != nil:

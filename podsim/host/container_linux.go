@@ -159,7 +159,7 @@ func (c *container) make(ctx context.Context, instance int, img ctrd.Image) erro
 		return errors.Join(err, c.log.Close())
 	}
 	for _, n := range c.made.Notes() {
-		c.pod.host.warn(c.pod.spec.Name, n)
+		c.pod.host.warn(c.pod.spec.Name, c.spec.Name, n)
 	}
 	return nil
 }

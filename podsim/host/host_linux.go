@@ -275,12 +275,12 @@ func (h *Host) note(ctx context.Context, e pod.Event) {
 	}
 }
 
-// warn says something once a run that the user should know.
-func (h *Host) warn(podName, text string) {
-	if _, said := h.once.LoadOrStore(podName+"\x00"+text, true); said {
+// warn says something once a run that the user should know of a pod or, where one is named, of a container of it.
+func (h *Host) warn(podName, container, text string) {
+	if _, said := h.once.LoadOrStore([3]string{podName, container, text}, true); said {
 		return
 	}
-	h.note(h.life, pod.Event{Action: pod.Action{Pod: podName}, Note: pod.NoteWarning, Detail: text})
+	h.note(h.life, pod.Event{Action: pod.Action{Pod: podName, Container: container}, Note: pod.NoteWarning, Detail: text})
 }
 
 func (h *Host) logged(l LogLine) {

@@ -35,7 +35,7 @@ func (p *podHost) loadLedger(ctx context.Context, when string) {
 	r, err := p.openLedger()
 	if err != nil {
 		p.ledger.why = err.Error()
-		p.host.warn(p.spec.Name, "flows are not recorded: "+p.ledger.why)
+		p.host.warn(p.spec.Name, "", "flows are not recorded: "+p.ledger.why)
 		return
 	}
 	p.ledger.recorder = r

@@ -233,7 +233,7 @@ func (p *podHost) resolv() ([]byte, error) {
 	}
 	r, warnings := netfiles.ResolverOf(p.spec, cluster)
 	for _, w := range warnings {
-		p.host.warn(p.spec.Name, w)
+		p.host.warn(p.spec.Name, "", w)
 	}
 	return r.Text(), nil
 }

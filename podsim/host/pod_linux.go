@@ -155,7 +155,7 @@ func (p *podHost) makeReady(ctx context.Context) error {
 	}
 	p.host.note(ctx, pod.Event{Action: pod.Action{Pod: p.spec.Name}, Note: pod.NoteRules, Detail: "profile " + in.Rules.Profile.String()})
 	for _, n := range rules.Notes {
-		p.host.warn(p.spec.Name, n)
+		p.host.warn(p.spec.Name, "", n)
 	}
 	p.loadLedger(ctx, "with the rules")
 	return nil
