@@ -56,7 +56,7 @@ func plan(out, errOut io.Writer, file string, sel manifest.Select) error {
 	var waits []pod.Wait
 	width := nameWidth(p)
 	for _, e := range events {
-		live.Record(log.Append(e))
+		live.Record(log.Append(rehearsed(e)))
 		if s, err = s.Apply(e); err != nil {
 			return err
 		}
@@ -65,6 +65,19 @@ func plan(out, errOut io.Writer, file string, sel manifest.Select) error {
 	last := log.View().At(log.View().Len()).Time
 	fmt.Fprintf(out, "\npod %s: %s after %s\n", p.Name, status.PodStatus(p, last).Phase, last.Sub(begin))
 	return nil
+}
+
+// rehearsed is an event without what only a real run knows: addresses and process IDs.
+func rehearsed(e pod.Event) pod.Event {
+	if e.Network != nil {
+		e.Network = &pod.Network{}
+	}
+	if e.Instance != nil {
+		made := *e.Instance
+		made.PID = 0
+		e.Instance = &made
+	}
+	return e
 }
 
 // sayWaits prints who waits for what that did not before.
