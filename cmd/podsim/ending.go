@@ -39,8 +39,16 @@ func ending(p *corev1.Pod, v timeline.View) error {
 	case status.Phase == corev1.PodSucceeded:
 		return nil
 	default:
-		return &exit{exitFailed, fmt.Errorf("pod %s ended: %s%s", p.Name, status.Phase, causes(status, logs))}
+		return &exit{exitFailed, fmt.Errorf("pod %s ended: %s%s%s", p.Name, status.Phase, ownCause(status), causes(status, logs))}
 	}
+}
+
+// ownCause is the pod's own reason, where it has one besides its containers'.
+func ownCause(s corev1.PodStatus) string {
+	if s.Reason == "" {
+		return ""
+	}
+	return strings.TrimSuffix(": "+s.Reason+": "+s.Message, ": ")
 }
 
 // causes are the containers that did not end well, a line each, with the last lines of their logs.

@@ -46,12 +46,18 @@ func TestTheExitCodeAndTheLastLinesTellHowAPodEnded(t *testing.T) {
 		{"a container that dies at once", podOf("job", "Never", `args: [exit, "3"]`), exitFailed,
 			[]string{"exited with code 3"}, []string{"main: Error, exit code 3"}},
 		{"an image without the command", podOf("job", "Never", `command: [/no/such]`), exitFailed,
-			[]string{"start failed: RunContainerError: ", `exec: "/no/such": stat /no/such: no such file or directory`},
+			[]string{"main  RunContainerError: ", `exec: "/no/such": stat /no/such: no such file or directory`},
 			[]string{"main: StartError, exit code 128: ", `exec: "/no/such"`}},
 		{"a port already in use in the pod", podOf("job", "Never", `args: [app, --exit-after, 1s, --exit-code, "0"]`) +
 			`    - {name: second, image: "podsim.local/sidekick:dev", imagePullPolicy: IfNotPresent, args: [app, --start-delay, 300ms]}
 `, exitFailed,
 			[]string{"second  exited with code 1"}, []string{"second: Error, exit code 1\n    | ", "address already in use"}},
+		{"a field that cannot be kept", podOf("job", "Never", `args: [echo, hello], securityContext: {seccompProfile: {type: RuntimeDefault}}`), exitOK,
+			[]string{"main  warning: the seccomp profile is not applied"}, nil},
+		{"a deadline", strings.Replace(podOf("job", "Never", `args: [app]`), "  terminationGrace", "  activeDeadlineSeconds: 1\n  terminationGrace", 1), exitFailed,
+			[]string{"main  signal TERM (the pod's activeDeadlineSeconds have passed"}, []string{"podsim: pod job ended: Failed: DeadlineExceeded: "}},
+		{"a postStart hook that fails", podOf("job", "Never", `args: [app, --term-code, "4"], lifecycle: {postStart: {exec: {command: [/sidekick, exit, "3"]}}}`), exitFailed,
+			[]string{"main  FailedPostStartHook: command '/sidekick exit 3' exited with 3\n", "main  signal TERM (its postStart hook failed"}, []string{"main: Error, exit code 4"}},
 		{"a probe that hangs", podOf("job", "Never", `args: [app, --hang, --term-code, "4"], livenessProbe: {httpGet: {path: /healthz, port: 8080}, initialDelaySeconds: 1, periodSeconds: 1, timeoutSeconds: 1, failureThreshold: 1}`), exitFailed,
 			[]string{"liveness probe failed: ", "context deadline exceeded", "signal TERM"}, []string{"main: Error, exit code 4"}},
 	} {
@@ -64,6 +70,34 @@ func TestTheExitCodeAndTheLastLinesTellHowAPodEnded(t *testing.T) {
 			if c.code == exitOK && o.stderr != "" {
 				t.Errorf("stderr is not empty\n%s", o)
 			}
+		})
+	}
+}
+
+// What a pod cannot begin for is said in the words of Kubernetes' events, once, and the pod waits as in a cluster.
+func TestWhatHoldsAPodUpIsSaidInKubernetesWords(t *testing.T) {
+	m := site(t)
+	volume := "  volumes: [{name: v, hostPath: {path: /podsim/no/such, type: Directory}}]\n"
+	for _, c := range []struct{ name, pod, conf, want string }{
+		{"a volume that cannot be made", podOf("web", "Always", `args: [app], volumeMounts: [{name: v, mountPath: /v}]`) + volume, "",
+			`pod   FailedMount: set up volume "v": hostPath type check failed: /podsim/no/such is not a directory`},
+		{"a ConfigMap that is not there", podOf("web", "Always", `args: [app], envFrom: [{configMapRef: {name: none}}]`), "",
+			`main  CreateContainerConfigError: configmap "none" not found`},
+		{"a network that cannot be had", podOf("web", "Always", `args: [app]`), `{"cniVersion": "1.0.0", "name": "net", "plugins": [{"type": "portmap"}]}`,
+			"pod   FailedCreatePodSandBox: Failed to create pod sandbox: attach "},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			args := []string{"run", write(t, dir, "pod.yaml", c.pod)}
+			if c.conf != "" {
+				args = append(args, "--cni-conf", write(t, dir, "net.conflist", c.conf))
+			}
+			p := begin(t, m.command(t, dir, args...))
+			p.until(c.want)
+			p.signal(os.Interrupt)
+			o := p.end()
+			wants(t, o, exitInterrupted, o.stdout, "pod   deletion asked for (interrupted)", "pod   gone")
 		})
 	}
 }
@@ -241,7 +275,7 @@ func TestAnImageThatCannotBePulledIsSaidClearly(t *testing.T) {
 		p.until("connection refused")
 		p.signal(os.Interrupt)
 		o := p.end()
-		wants(t, o, exitInterrupted, o.stdout, `pull failed: ErrImagePull: Failed to pull image "`+closed.Addr().String(), "connection refused", "gone")
+		wants(t, o, exitInterrupted, o.stdout, `main  ErrImagePull: Failed to pull image "`+closed.Addr().String(), "connection refused", "gone")
 	})
 	t.Run("a registry that does not answer", func(t *testing.T) {
 		dir := t.TempDir()

@@ -126,7 +126,9 @@ func (t *testCommand) one(ctx context.Context, s *scenarios.Scenario) (scenarios
 	}
 	j := job{pods: s.Pods, config: config, director: scenarios.NewScript(s)}
 	if !t.quiet {
-		j.sinks = append(j.sinks, report.NewLive(t.shown, t.style, s.Pods))
+		live := report.NewLive(t.shown, t.style, s.Pods)
+		live.Steps = slices.Concat(s.Steps, s.Finally)
+		j.sinks = append(j.sinks, live)
 	}
 	if t.timelines != "" {
 		j.keep = filepath.Join(t.timelines, s.Name+".jsonl")

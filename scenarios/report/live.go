@@ -15,6 +15,9 @@ import (
 // first record, who, and what. It is a timeline.Sink. Errors of the writer are not looked at: a console that is
 // gone must not end a run.
 type Live struct {
+	// Steps are the scenario's, those of finally last: one that has a name of its own is shown by it. May be nil.
+	Steps []scenarios.Step
+
 	out   io.Writer
 	style Style
 	width int
@@ -46,6 +49,10 @@ func (l *Live) Record(r timeline.Record) {
 	if !ok {
 		return
 	}
+	mark, _ := scenarios.MarkOf(r)
+	if mark.Begins != "" && mark.Step <= len(l.Steps) {
+		what = fmt.Sprintf("step %d: %s", mark.Step, l.Steps[mark.Step-1])
+	}
 	line := fmt.Sprintf("%-*s  %s", l.width, Printable(who), Printable(what))
 	if line == l.last && repeats(r.Action.Op) {
 		l.more++
@@ -54,11 +61,10 @@ func (l *Live) Record(r timeline.Record) {
 	l.again()
 	l.last = line
 	color := ""
-	mark, _ := scenarios.MarkOf(r)
 	switch {
 	case mark.Begins != "":
 		color = bold
-	case r.Failure != nil, r.Action.Op == pod.OpMark, r.Probe != nil && r.Probe.Result == pod.Failed, r.Exit != nil && r.Exit.Code != 0:
+	case r.Failure != nil, r.Note == pod.NoteWarning, r.Action.Op == pod.OpMark, r.Probe != nil && r.Probe.Result == pod.Failed, r.Exit != nil && r.Exit.Code != 0:
 		color = yellow
 	}
 	text := line
@@ -71,13 +77,22 @@ func (l *Live) Record(r timeline.Record) {
 // again says how often the last line has come again since.
 func (l *Live) again() {
 	if l.more > 0 {
-		_, _ = fmt.Fprintf(l.out, "%*s  %-*s  %s\n", sinceWidth, "", l.width, "", l.style.paint(grey, fmt.Sprintf("(%d times more)", l.more)))
+		words := fmt.Sprintf("(%d times more)", l.more)
+		if l.more == 1 {
+			words = "(once more)"
+		}
+		_, _ = fmt.Fprintf(l.out, "%*s  %-*s  %s\n", sinceWidth, "", l.width, "", l.style.paint(grey, words))
 	}
 	l.more = 0
 }
 
+// repeats reports whether an operation is tried again and again while it fails.
 func repeats(op pod.Op) bool {
-	return op == pod.OpProbe || op == pod.OpRequest || op == pod.OpExec || op == pod.OpRun
+	switch op {
+	case pod.OpProbe, pod.OpRequest, pod.OpExec, pod.OpRun, pod.OpSetUp, pod.OpPull, pod.OpCreate:
+		return true
+	}
+	return false
 }
 
 const sinceWidth = 9

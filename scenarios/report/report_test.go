@@ -8,10 +8,12 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/podsim/podsim/podsim/pod"
 	"github.com/podsim/podsim/podsim/timeline"
 	"github.com/podsim/podsim/scenarios"
 )
@@ -118,12 +120,60 @@ func TestLiveLinesSayWhatHappens(t *testing.T) {
 	var out strings.Builder
 	for _, r := range storedRuns(t)[:2] {
 		live := NewLive(&out, Style{}, r.header.Pods)
+		live.Steps = slices.Concat(r.scenario.Steps, r.scenario.Finally)
 		for rec := range r.view.All() {
 			live.Record(rec)
 		}
 		out.WriteString("\n")
 	}
 	golden(t, "live.txt", out.String())
+}
+
+// Every failure is said in Kubernetes' words where it has some, and never by the name of an operation.
+func TestFailuresAreSaidInKubernetesWords(t *testing.T) {
+	fail := func(op pod.Op, reason, message string) pod.Event {
+		return pod.Event{Kind: pod.Ended, Action: pod.Action{Op: op, Pod: "web", Container: "app"}, Failure: &pod.Failure{Reason: reason, Message: message}}
+	}
+	for want, e := range map[string]pod.Event{
+		"FailedCreatePodSandBox: Failed to create pod sandbox: attach: no address": fail(pod.OpSetUp, "FailedCreatePodSandBox", "attach: no address"),
+		`FailedMount: set up volume "v": no such file`:                             fail(pod.OpSetUp, "FailedMount", `set up volume "v": no such file`),
+		`ErrImagePull: Failed to pull image "x"`:                                   fail(pod.OpPull, "ErrImagePull", `Failed to pull image "x"`),
+		`CreateContainerConfigError: secret "s" not found`:                         fail(pod.OpCreate, "CreateContainerConfigError", `secret "s" not found`),
+		"RunContainerError: exec: no such file":                                    fail(pod.OpStart, "RunContainerError", "exec: no such file"),
+		"FailedPostStartHook: command 'x' exited with 1":                           fail(pod.OpHook, "FailedPostStartHook", "command 'x' exited with 1: "),
+		"FailedPreStopHook":                          fail(pod.OpHook, "FailedPreStopHook", ""),
+		"command failed: container app does not run": fail(pod.OpExec, "ExecError", "container app does not run"),
+		"request failed: container app does not run": fail(pod.OpRequest, "NotFound", "container app does not run"),
+		"reading failed: container app does not run": fail(pod.OpRead, "NotFound", "container app does not run"),
+	} {
+		who, got, ok := Words(timeline.Record{Event: e})
+		if who != "app" || got != want || !ok {
+			t.Errorf("a failure is said as %q of %q, want %q of app", got, who, want)
+		}
+	}
+	if _, got, ok := Words(timeline.Record{Event: fail(pod.OpPrepare, "NotPrepared", "x")}); ok {
+		t.Errorf("a hint that was not followed is said as %q; it changes nothing", got)
+	}
+	for _, op := range pod.Ops() {
+		name := doing(pod.Action{Op: op, Probe: pod.ProbeLiveness, Hook: pod.HookPreStop, Signal: "TERM"})
+		if name == "" || strings.ContainsAny(strings.TrimSuffix(strings.TrimPrefix(name, "preStop "), "TERM"), "ABCDEFGHIJKLMNOPQRSTUVWXYZ#") {
+			t.Errorf("%s is named %q to people", op, name)
+		}
+		if op != pod.OpRequest && names[op] == "" && name == op.String() {
+			t.Errorf("%s has no name for people", op)
+		}
+	}
+}
+
+func TestAWarningSaysWhomItIsAbout(t *testing.T) {
+	note := func(container string) timeline.Record {
+		return timeline.Record{Event: pod.Event{Kind: pod.Noted, Note: pod.NoteWarning, Detail: "beware", Action: pod.Action{Pod: "web", Container: container}}}
+	}
+	for container, want := range map[string]string{"": "pod", "app": "app"} {
+		if who, what, ok := Words(note(container)); who != want || what != "warning: beware" || !ok {
+			t.Errorf("the warning about container %q is %q of %q, want it of %q", container, what, who, want)
+		}
+	}
 }
 
 func TestJUnitHasEveryStepWithFileAndLine(t *testing.T) {

@@ -136,10 +136,7 @@ func (p *printer) tell(r timeline.Record) (who, what string) {
 	if who, what, ok := Words(r); ok {
 		return who, what
 	}
-	who = r.Action.Container
-	if who == "" && r.Action.Pod != "" {
-		who = "pod"
-	}
+	who = about(r)
 	what = doing(r.Action) + " " + r.Kind.String()
 	if r.Probe != nil {
 		what += ": " + r.Probe.Result.String()

@@ -12,10 +12,7 @@ import (
 // Words says what a record tells, to people: who it is about (a container, pod, a stub, or "" for the run) and what
 // happened. ok is false for a record that says nothing new to them.
 func Words(r timeline.Record) (who, what string, ok bool) {
-	who = r.Action.Container
-	if who == "" && r.Action.Pod != "" {
-		who = "pod"
-	}
+	who = about(r)
 	switch r.Kind {
 	case pod.Noted:
 		return noted(r)
@@ -25,6 +22,14 @@ func Words(r timeline.Record) (who, what string, ok bool) {
 		what = ended(r)
 	}
 	return who, what, what != ""
+}
+
+// about is the container that a record is about, or else its pod.
+func about(r timeline.Record) string {
+	if r.Action.Container == "" && r.Action.Pod != "" {
+		return "pod"
+	}
+	return r.Action.Container
 }
 
 func noted(r timeline.Record) (who, what string, ok bool) {
@@ -38,7 +43,7 @@ func noted(r timeline.Record) (who, what string, ok bool) {
 	case pod.NoteLedger:
 		return "pod", strings.TrimSpace("flow ledger loaded " + brackets(r.Detail)), true
 	case pod.NoteWarning:
-		return r.Subject, "warning: " + r.Detail, true
+		return about(r), "warning: " + r.Detail, true
 	}
 	return r.Subject, strings.TrimSpace(r.Note + " " + r.Detail), true
 }
@@ -81,17 +86,14 @@ func began(r timeline.Record) string {
 func ended(r timeline.Record) string {
 	a := r.Action
 	if r.Failure != nil {
-		if a.Op == pod.OpPrepare {
-			return ""
-		}
-		return strings.TrimSuffix(fmt.Sprintf("%s failed: %s: %s", doing(a), r.Failure.Reason, firstLine(r.Failure.Message)), ": ")
+		return failure(a.Op, *r.Failure)
 	}
 	switch a.Op {
 	case pod.OpSetUp:
 		if r.Network != nil {
-			return "network ready " + brackets(strings.Join(r.Network.PodIPs, ", "))
+			return strings.TrimSpace("network ready " + brackets(strings.Join(r.Network.PodIPs, ", ")))
 		}
-		return "set up"
+		return "network and volumes ready"
 	case pod.OpPull:
 		if r.Image != nil && r.Image.Present {
 			return ""
@@ -117,12 +119,51 @@ func ended(r timeline.Record) string {
 	return ""
 }
 
-func doing(a pod.Action) string {
-	s := strings.TrimSuffix(a.String(), fmt.Sprintf(" #%d", a.Instance))
-	if a.Container != "" {
-		s = strings.Replace(s, " "+a.Container, "", 1)
+// failure says why an action did not do what it was for. What Kubernetes has an event or a container's reason for is
+// said by that.
+func failure(op pod.Op, f pod.Failure) string {
+	message := firstLine(f.Message)
+	begin := f.Reason
+	switch op {
+	case pod.OpPrepare: // only a hint was not followed
+		return ""
+	case pod.OpSetUp:
+		if f.Reason == "FailedCreatePodSandBox" {
+			begin += ": Failed to create pod sandbox"
+		}
+	case pod.OpExec, pod.OpRun:
+		begin = "command failed"
+	case pod.OpRequest:
+		begin = "request failed"
+	case pod.OpRead:
+		begin = "reading failed"
 	}
-	return s
+	return trimmed(begin + ": " + message)
+}
+
+// names are the operations as people call them, for what Words has no line for.
+var names = map[pod.Op]string{
+	pod.OpSetUp: "set-up of network and volumes", pod.OpPrepare: "creation ahead of its turn", pod.OpPull: "image pull",
+	pod.OpCreate: "creation", pod.OpStart: "start", pod.OpAwait: "wait for its end", pod.OpRemove: "removal of the ended instance",
+	pod.OpTearDown: "removal of network and volumes", pod.OpExec: "command", pod.OpRun: "command on the host",
+	pod.OpRead: "reading of a log or file", pod.OpFlows: "reading of the flow ledger", pod.OpUp: "acceptance of the pod",
+	pod.OpDelete: "deletion", pod.OpMark: "mark",
+}
+
+// doing names what an action does.
+func doing(a pod.Action) string {
+	switch a.Op {
+	case pod.OpProbe:
+		return a.Probe.String() + " probe"
+	case pod.OpHook:
+		return a.Hook.String() + " hook"
+	case pod.OpSignal:
+		return "signal " + a.Signal
+	}
+	if name := names[a.Op]; name != "" {
+		return name
+	}
+	return a.Op.String()
 }
 
 func started(r timeline.Record) string {
@@ -155,7 +196,7 @@ func probed(r timeline.Record) string {
 	}
 	switch {
 	case r.Probe.Result == pod.Failed:
-		return strings.TrimSuffix(fmt.Sprintf("%s probe failed: %s", r.Action.Probe, firstLine(r.Probe.Output)), ": ")
+		return trimmed(fmt.Sprintf("%s probe failed: %s", r.Action.Probe, firstLine(r.Probe.Output)))
 	case r.Probe.Result == pod.Success && r.Action.Probe == pod.ProbeStartup:
 		return "startup probe succeeded"
 	}
@@ -173,6 +214,9 @@ func answered(r *pod.Response) string {
 	}
 	return "request: answered"
 }
+
+// trimmed takes a colon away that nothing follows.
+func trimmed(s string) string { return strings.TrimRight(s, ": ") }
 
 func brackets(s string) string {
 	if s == "" {
