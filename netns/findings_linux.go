@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/google/nftables"
@@ -44,7 +45,7 @@ func findNamespaces() Finding {
 	}
 	if err != nil {
 		f.Fatal = true
-		return f.bad(err.Error(), "run podsim as root, in a container with CAP_SYS_ADMIN and without a mount-denying AppArmor profile")
+		return f.bad(err.Error(), "sudo podsim ...; where podsim runs in a container, docker run --privileged ... (podman the same), or --cap-add SYS_ADMIN --cap-add NET_ADMIN --security-opt apparmor=unconfined")
 	}
 	return f
 }
@@ -75,7 +76,7 @@ func findNftables() Finding {
 	err = errors.Join(Do(p.Net, tryNftables), p.Remove())
 	if err != nil {
 		f.Fatal = true
-		return f.bad("the kernel refuses a nat chain: "+err.Error(), "modprobe -a nf_tables nft_chain_nat nft_redir nft_masq")
+		return f.bad("the kernel refuses a nat chain: "+err.Error(), "modprobe -a nf_tables nft_chain_nat nft_redir nft_masq (on the machine itself, where podsim runs in a container)")
 	}
 	return f
 }
@@ -142,7 +143,7 @@ func findForwarding() Finding {
 	case on:
 		f.Detail = "net.ipv4.ip_forward is on"
 	case unix.Access(ip4.forwardFile(), unix.W_OK) != nil:
-		return f.bad("net.ipv4.ip_forward is off and podsim cannot turn it on: pods cannot reach beyond this machine", "sysctl -w net.ipv4.ip_forward=1")
+		return f.bad("net.ipv4.ip_forward is off and podsim cannot turn it on: pods cannot reach beyond this machine", "sysctl -w net.ipv4.ip_forward=1; where podsim runs in a container, docker run --sysctl net.ipv4.ip_forward=1 ...")
 	default:
 		f.Detail = "net.ipv4.ip_forward is off; podsim turns it on while a pod runs"
 	}
@@ -168,15 +169,24 @@ func findFilters() Finding {
 			dropping = append(dropping, familyName(c.Table.Family)+" "+c.Table.Name+" "+c.Name)
 		}
 	}
+	others := dropping
+	if docker {
+		others = slices.DeleteFunc(slices.Clone(dropping), func(c string) bool { return c == "ip "+dockerTable+" FORWARD" })
+	}
 	switch {
 	case len(dropping) == 0:
 		return f
-	case len(dropping) == 1 && docker && dropping[0] == "ip "+dockerTable+" FORWARD":
+	case len(others) == 0:
 		f.Detail = "Docker drops forwarded packets by default; podsim adds an accept rule to DOCKER-USER while a pod runs"
 		return f
 	}
-	return f.bad("dropped by default in "+strings.Join(dropping, ", ")+": pods cannot reach beyond this machine",
-		"nft insert rule "+dropping[0]+` iifname "podsim*" accept; nft insert rule `+dropping[0]+` oifname "podsim*" accept`)
+	var fix []string
+	for _, chain := range others {
+		for _, way := range []string{"iifname", "oifname"} {
+			fix = append(fix, fmt.Sprintf(`nft insert rule %s %s "podsim*" accept`, chain, way))
+		}
+	}
+	return f.bad("dropped by default in "+strings.Join(others, ", ")+": pods cannot reach beyond this machine", strings.Join(fix, "; "))
 }
 
 // familyName is a family as nft names it.
