@@ -139,17 +139,18 @@ type StopReason uint8
 
 // The reasons. The first three end the pod and are ordered (TM-03); the others end one container, within a sync.
 const (
-	_             StopReason = iota
-	StopDelete               // the pod was deleted (TM-01)
-	StopEnd                  // no main container is left that runs or will run, or initialisation has failed (TM-18, IN-02)
-	StopDeadline             // the pod's activeDeadlineSeconds have passed (TM-29)
-	StopStartup              // its startup probe failed (PB-13)
-	StopLiveness             // its liveness probe failed (PB-14)
-	StopPostStart            // its postStart hook failed (LH-02)
+	_              StopReason = iota
+	StopDelete                // the pod was deleted (TM-01)
+	StopEnd                   // no main container is left that runs or will run, or initialisation has failed (TM-18, IN-02)
+	StopDeadline              // the pod's activeDeadlineSeconds have passed (TM-29)
+	StopStartup               // its startup probe failed (PB-13)
+	StopLiveness              // its liveness probe failed (PB-14)
+	StopPostStart             // its postStart hook failed (LH-02)
+	StopRestartAll            // all containers are restarted: it is given no grace, and taken away (RA-01)
 )
 
 var stopNames = [...]string{StopDelete: "delete", StopEnd: "end", StopDeadline: "deadline", StopStartup: "startup",
-	StopLiveness: "liveness", StopPostStart: "postStart"}
+	StopLiveness: "liveness", StopPostStart: "postStart", StopRestartAll: "restartAll"}
 
 // StopReasons lists the reasons in order.
 func StopReasons() []StopReason { return enumerate[StopReason](len(stopNames)) }
@@ -190,10 +191,14 @@ type Action struct {
 	// (ST-02, ST-05). They are fixed when a sync begins: what happens meanwhile is for the next one.
 	ThenStop []string `json:"thenStop,omitempty"`
 	Then     []string `json:"then,omitempty"`
-	// Stop says what an OpSignal, a preStop OpHook or an OpTearDown is part of; zero where a director asked.
+	// Stop says what an OpSignal, a preStop OpHook or an OpTearDown is part of, and an OpRemove that is part of a restart
+	// of all containers; zero where a director asked.
 	Stop StopReason `json:"stop,omitzero"`
-	// Role and Probes are an OpStart's: what Started and Ready mean for this container. Its Hook is HookPostStart
-	// where one follows.
+	// Waited is of an OpRemove that is part of a restart of all containers: its container was waiting to be started, and
+	// so keeps its own last end (RA-06).
+	Waited bool `json:"waited,omitempty"`
+	// Role is an OpPull's and an OpStart's, Probes an OpStart's: what Started and Ready mean for this container. An
+	// OpStart's Hook is HookPostStart where one follows.
 	Role   Role        `json:"role,omitzero"`
 	Probes []ProbeKind `json:"probes,omitempty"`
 	// Successes and Failures are an OpProbe's: how many answers in a row settle it (PB-17).

@@ -25,7 +25,7 @@
 // Which kubelet it is, by release, gates, pace of back-offs and clock, an OpUp says (kubelet.go, gate.go, GATES.md).
 //
 // Where to look: next.go has the order of things, look.go what a sync finds to do, sync.go how it is walked,
-// termination.go how containers stop, restart.go and backoff.go whether and when they start again, probe.go when they
+// termination.go how containers stop, reset.go how all are restarted at once, restart.go and backoff.go whether and when they start again, probe.go when they
 // are probed; fold.go what an event changes; podstatus.go and phase.go what is reported, waiting.go the same in words.
 // testdata shows every rule, by its id, as a case that can be read in a minute.
 //

@@ -161,6 +161,7 @@ func (f *fold) beginTearDown(a *Action) error {
 func (f *fold) beginEnd(r StopReason) {
 	if (r == StopEnd || r == StopDeadline) && f.s.end.reason == 0 {
 		f.s.end.reason, f.s.end.at = r, f.at
+		f.endReset()
 		f.s.sync.drop(f.at)
 	}
 }
@@ -175,11 +176,14 @@ func (f *fold) beginContainer(a *Action) error {
 			return err
 		}
 	}
+	if a.Stop == StopRestartAll {
+		f.beginReset(a)
+	}
 	switch a.Op {
 	case OpPrepare:
 		f.container(a.Container).prepared = true
 	case OpPull:
-		f.beginTurn(f.container(a.Container))
+		f.beginTurn(f.container(a.Container), a)
 	case OpAwait:
 		f.container(a.Container).awaited = true
 	case OpStart:
@@ -210,6 +214,9 @@ func (f *fold) permits(a *Action, c *ContainerStatus) error {
 		}
 	}
 	want := a.Op.needs()
+	if a.Op == OpRemove && a.Stop == StopRestartAll && c.State == StateCreated {
+		want = StateCreated
+	}
 	if a.isPostStart() && c.State == StateExited {
 		want = StateExited // it ended too soon; the hook then fails for want of a container
 	}
@@ -220,7 +227,7 @@ func (f *fold) permits(a *Action, c *ContainerStatus) error {
 		return fmt.Errorf("the container's instance is number %d", c.Instance)
 	case a.Op == OpAwait && c.awaited:
 		return errors.New("its end is awaited already")
-	case a.Op == OpRemove && c.removed:
+	case a.Op == OpRemove && c.removed && a.Stop != StopRestartAll:
 		return errors.New("it was removed already")
 	case a.Op == OpPrepare && (c.prepared || c.State != 0):
 		return errors.New("it was prepared or created already")
@@ -248,8 +255,14 @@ func (o Op) needs() State {
 }
 
 // beginTurn counts an attempt to start a container.
-func (f *fold) beginTurn(c *ContainerStatus) {
+func (f *fold) beginTurn(c *ContainerStatus, a *Action) {
 	c.tried = true
+	if a.Role != 0 {
+		c.Role = a.Role
+	}
+	if c.Role == RoleMain && f.s.initialized.IsZero() {
+		f.s.initialized = f.at
+	}
 	if c.State == StateExited {
 		c.crash.next(c.Exit.FinishedAt, f.at, f.s.options().crash)
 	}
@@ -290,6 +303,7 @@ func (f *fold) ended(e Event) error {
 	case OpDelete:
 		f.s.deletes = append(slices.Clip(f.s.deletes), deletion{at: f.at, grace: a.Grace})
 		f.s.sync.drop(f.at)
+		f.endReset()
 	case OpSetUp:
 		f.endSetUp(e)
 	case OpTearDown:
@@ -325,6 +339,9 @@ func (f *fold) endContainer(a *Action, e Event) {
 	case OpRemove:
 		c.removed = e.Failure == nil
 		f.failStart(c, OpRemove, e.Failure, syncRetry)
+		if a.Stop == StopRestartAll && c.removed {
+			f.takeAway(c, a.Waited)
+		}
 	case OpStart:
 		f.endStart(c, e)
 	case OpHook:
@@ -370,7 +387,7 @@ func (f *fold) endCreate(c *ContainerStatus, a *Action, e Event) {
 		return
 	}
 	fresh := ContainerStatus{Name: c.Name, Role: c.Role, Image: c.Image, Instance: a.Instance, State: StateCreated,
-		Last: c.Exit, Started: c.Started, Ready: c.Ready, StartedSince: c.StartedSince, ReadySince: c.ReadySince,
+		Last: c.lastEnd(), Started: c.Started, Ready: c.Ready, StartedSince: c.StartedSince, ReadySince: c.ReadySince,
 		Failure: c.Failure, FailedOp: c.FailedOp, FailedAt: c.FailedAt, crash: c.crash, pull: c.pull, prepared: c.prepared, tried: c.tried}
 	if e.Instance != nil {
 		fresh.ContainerID = e.Instance.ContainerID

@@ -10,6 +10,7 @@ import (
 type findings struct {
 	stops  []string // to be stopped, for a probe that failed
 	starts []string // to be started, the stopped ones among them; init containers first
+	resets []string // to be taken away, before anything else is done (RA-01)
 	end    bool     // the pod is at its end: stop what is left, start nothing
 }
 
@@ -21,6 +22,9 @@ type findings struct {
 func look(p *corev1.Pod, s *Status) findings {
 	if finished(p, s) {
 		return findings{end: true}
+	}
+	if resets := s.resets(p); len(resets) > 0 && !s.initFailed(p) {
+		return findings{resets: resets}
 	}
 	f := findings{}
 	if initialized := f.lookAtInit(p, s); f.end || !initialized {
@@ -46,10 +50,16 @@ func look(p *corev1.Pod, s *Status) findings {
 			keep++
 		}
 	}
-	if keep == 0 && due == 0 { // SC-20, TM-18
+	if keep == 0 && due == 0 && !f.mayRestart(p) { // SC-20, TM-18
 		return findings{end: true}
 	}
 	return f
+}
+
+// mayRestart reports whether a container that is to be stopped has rules, which are asked once it has ended: only
+// then is it known whether the pod is at its end (RP-07).
+func (f *findings) mayRestart(p *corev1.Pod) bool {
+	return slices.ContainsFunc(f.stops, func(name string) bool { return len(containerOf(p, name).RestartPolicyRules) > 0 })
 }
 
 // finished reports whether every main has ended for good and no sidecar runs: the pod's phase is final (PH-04, PH-05).

@@ -184,8 +184,13 @@ func (n *planner) begin(l findings) {
 		}
 		starts = append(starts, name)
 	}
-	next := pass{number: n.s.sync.number + 1, active: true}
+	if n.resetHeld(l.resets) {
+		return
+	}
+	next := pass{number: n.s.sync.number + 1, active: true, over: n.s.sync.over}
 	switch {
+	case len(l.resets) > 0:
+		next.turn, next.stopping, next.reset, next.thenStop = l.resets[0], true, true, l.resets[1:]
 	case len(l.stops) > 0:
 		next.turn, next.stopping, next.thenStop, next.then = l.stops[0], true, l.stops[1:], starts
 	case len(starts) > 0:
@@ -199,6 +204,18 @@ func (n *planner) begin(l findings) {
 	n.turn()
 }
 
+// resetHeld reports whether a reset has to wait, because a container could not be taken away and is tried again later.
+func (n *planner) resetHeld(names []string) (held bool) {
+	for _, name := range names {
+		if c := n.s.seen(name); c.retryAt.After(n.now) {
+			n.wakeAt(c.retryAt)
+			n.wait(name, "it could not be taken away, which is tried again in %s (BO-11)", c.retryAt.Sub(n.now))
+			held = true
+		}
+	}
+	return held
+}
+
 // turn plans the next step of the turn under way.
 func (n *planner) turn() {
 	s := &n.s.sync
@@ -208,9 +225,12 @@ func (n *planner) turn() {
 		n.wait(s.turn, "the pod has no container of this name any more")
 		return
 	}
-	if s.stopping || s.failed {
+	switch {
+	case s.reset:
+		n.resetOne(spec, c)
+	case s.stopping || s.failed:
 		n.stop(spec, c, n.stopOne(spec, c))
-	} else {
+	default:
 		n.start(spec, c)
 	}
 	n.waitForTurns(nil)
@@ -221,7 +241,7 @@ func (n *planner) start(spec *corev1.Container, c *ContainerStatus) {
 	a := Action{Container: spec.Name, Sync: n.s.sync.number, Then: n.s.sync.then}
 	switch stage := n.s.sync.stage; {
 	case stage == 0:
-		a.Op, a.Instance = OpPull, c.nextInstance()
+		a.Op, a.Instance, a.Role = OpPull, c.nextInstance(), RoleOf(n.p, spec.Name)
 		n.do(a, "%s", n.whyStart(spec, c))
 	case stage == OpPull && n.preparing(spec.Name):
 		n.wait(spec.Name, "waits until it has been prepared")
@@ -263,16 +283,20 @@ func (n *planner) whyStart(spec *corev1.Container, c *ContainerStatus) string {
 	case c.State == StateExited:
 		return fmt.Sprintf("it ended with code %d, and its back-off is over (BO-01)", c.Exit.Code)
 	}
+	begin := "the pod is set up"
+	if c.reset {
+		begin = "all containers are restarted (RA-07)"
+	}
 	switch RoleOf(n.p, spec.Name) {
 	case RoleMain:
 		if len(n.p.Spec.InitContainers) == 0 {
-			return "the pod is set up"
+			return begin
 		}
 		return "initialisation is complete (ST-08)"
 	default:
 		i := initIndex(n.p, spec.Name)
 		if i == 0 {
-			return "the pod is set up"
+			return begin
 		}
 		before := &n.p.Spec.InitContainers[i-1]
 		if initRole(before) == RoleSidecar {

@@ -39,7 +39,7 @@ func (r *report) phase(st *corev1.PodStatus) corev1.PodPhase {
 
 // starting reports whether a container may still come to run without a new look at the pod: then nothing is final.
 func (s *Status) starting() bool {
-	return s.sync.active || s.flying(func(a *Action) bool { return a.Op == OpStart }) != nil
+	return s.sync.active || s.reset.active || s.flying(func(a *Action) bool { return a.Op == OpStart }) != nil
 }
 
 func (r *report) tally(st *corev1.PodStatus) (t tally) {
@@ -62,7 +62,7 @@ func (t *tally) init(r *report, spec *corev1.Container, c *corev1.ContainerStatu
 	switch {
 	case c.State.Running != nil || last == nil:
 		t.pendingInit++
-	case last.ExitCode != 0 && !r.s.restarts(r.p, spec, int(last.ExitCode)):
+	case last.ExitCode != 0 && last.Reason != restartingAll && !r.s.restarts(r.p, spec, int(last.ExitCode)):
 		t.failedForGood++
 	}
 }
@@ -90,7 +90,7 @@ func (t *tally) main(r *report, spec *corev1.Container, c *corev1.ContainerStatu
 		t.waiting++
 	default:
 		t.stopped++
-		if !r.s.restarts(r.p, spec, int(last.ExitCode)) {
+		if last.Reason != restartingAll && !r.s.restarts(r.p, spec, int(last.ExitCode)) {
 			t.finished++
 		}
 		if last.ExitCode == 0 {

@@ -46,7 +46,7 @@ func (s Status) Phase(p *corev1.Pod) corev1.PodPhase { return s.PodStatus(p, s.u
 // Initialized reports whether initialisation is complete: every regular init container has ended with code 0 and
 // every sidecar was started. Once true it stays true (PH-08).
 func (s Status) Initialized(p *corev1.Pod) bool {
-	return s.Up() && (mainTried(p, &s) || len(s.incompleteInits(p)) == 0)
+	return s.Up() && (!s.initialized.IsZero() || len(s.incompleteInits(p)) == 0)
 }
 
 // Ready reports whether every main container and every sidecar is ready (PH-09).
@@ -101,7 +101,7 @@ func (r *report) container(spec *corev1.Container) corev1.ContainerStatus {
 	c := r.s.seen(spec.Name)
 	started := c.Started
 	st := corev1.ContainerStatus{Name: spec.Name, Image: spec.Image, ImageID: imageID(c.Image), Ready: c.Ready,
-		RestartCount: int32(c.Instance), Started: &started}
+		RestartCount: int32(c.RestartCount()), Started: &started}
 	if c.ContainerID != "" {
 		st.ContainerID = runtimeScheme + c.ContainerID
 	}
@@ -115,7 +115,10 @@ func (r *report) container(spec *corev1.Container) corev1.ContainerStatus {
 		st.State.Terminated = terminated(c.Exit)
 	}
 	if w := r.waiting(spec, c); w != nil {
-		if st.State.Terminated != nil {
+		switch {
+		case w.Reason == restartingAll:
+			st.LastTerminationState.Terminated = terminated(restartingAllEnd())
+		case st.State.Terminated != nil:
 			st.LastTerminationState = st.State
 		}
 		st.State = corev1.ContainerState{Waiting: w}
@@ -137,10 +140,13 @@ func imageID(i Image) string {
 // start, or there is none.
 func (r *report) waiting(spec *corev1.Container, c *ContainerStatus) *corev1.ContainerStateWaiting {
 	n := planner{p: r.p, s: r.s}
+	if r.s.resetShown(c) {
+		return &corev1.ContainerStateWaiting{Reason: restartingAll, Message: restartingAllMessage}
+	}
 	switch {
 	case c.Running(), r.s.Ending() && c.State == StateExited:
 		return nil
-	case c.State == StateExited && !n.toStart(spec, c):
+	case c.State == StateExited && (!n.toStart(spec, c) || r.s.resetsAll(spec)):
 		return nil
 	}
 	underway := r.s.sync.active && !r.s.sync.stopping && r.s.sync.turn == spec.Name
@@ -237,13 +243,18 @@ func (r *report) conditions(st *corev1.PodStatus) []corev1.PodCondition {
 		r.gates(&ready)
 	}
 	out := slices.DeleteFunc(slices.Clone(r.p.Status.Conditions), func(c corev1.PodCondition) bool { return owned[c.Type] })
-	return append(out, r.readyToStart(), r.initialized(st), ready, containersReady,
+	out = append(out, r.readyToStart(), r.initialized(st), ready, containersReady,
 		condition(corev1.PodScheduled, true, r.s.up, "", ""))
+	if r.s.on(GateRestartAllContainers) && couldReset(r.p) {
+		out = append(out, r.restarting(st))
+	}
+	return out
 }
 
 // owned are the conditions that a kubelet sets; all others are kept as the manifest has them (PH-10).
 var owned = map[corev1.PodConditionType]bool{corev1.PodReadyToStartContainers: true, corev1.PodInitialized: true,
-	corev1.PodReady: true, corev1.ContainersReady: true, corev1.PodScheduled: true}
+	corev1.PodReady: true, corev1.ContainersReady: true, corev1.PodScheduled: true,
+	corev1.AllContainersRestarting: true}
 
 func condition(t corev1.PodConditionType, is bool, since time.Time, reason, message string) corev1.PodCondition {
 	c := corev1.PodCondition{Type: t, Status: corev1.ConditionFalse, Reason: reason, Message: message}

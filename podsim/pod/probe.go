@@ -38,7 +38,7 @@ func probesOf(c *corev1.Container) (kinds []ProbeKind) {
 
 // probes makes the attempts that are due.
 func (n *planner) probes() {
-	if n.s.end.reason != 0 && n.initFailed() {
+	if n.s.end.reason != 0 && n.s.initFailed(n.p) {
 		return // PB-29: the pod has failed already
 	}
 	for spec := range containersOf(n.p) {

@@ -60,15 +60,32 @@ func drawPod(t *rapid.T) *corev1.Pod {
 			always := corev1.ContainerRestartPolicyAlways
 			c.RestartPolicy = &always
 			drawExtras(t, &c)
+		} else {
+			drawPolicy(t, &c, corev1.ContainerRestartPolicyNever, corev1.ContainerRestartPolicyOnFailure)
 		}
 		p.Spec.InitContainers = append(p.Spec.InitContainers, c)
 	}
 	for i := range rapid.IntRange(1, 3).Draw(t, "mains") {
 		c := corev1.Container{Name: fmt.Sprintf("m%d", i), Image: rapid.SampledFrom([]string{"i:1", "i"}).Draw(t, "image")}
 		drawExtras(t, &c)
+		drawPolicy(t, &c, corev1.ContainerRestartPolicyNever, corev1.ContainerRestartPolicyOnFailure, corev1.ContainerRestartPolicyAlways)
 		p.Spec.Containers = append(p.Spec.Containers, c)
 	}
 	return p
+}
+
+// drawPolicy gives a container a restart policy of its own, and perhaps a rule for the exit code 42.
+func drawPolicy(t *rapid.T, c *corev1.Container, policies ...corev1.ContainerRestartPolicy) {
+	if rapid.IntRange(0, 3).Draw(t, "ownPolicy") > 0 {
+		return
+	}
+	policy := rapid.SampledFrom(policies).Draw(t, "containerPolicy")
+	c.RestartPolicy = &policy
+	actions := []corev1.ContainerRestartRuleAction{"", corev1.ContainerRestartRuleActionRestart, corev1.ContainerRestartRuleActionRestartAllContainers}
+	if action := rapid.SampledFrom(actions).Draw(t, "rule"); action != "" {
+		c.RestartPolicyRules = []corev1.ContainerRestartRule{{Action: action, ExitCodes: &corev1.ContainerRestartRuleOnExitCodes{
+			Operator: corev1.ContainerRestartRuleOnExitCodesOpIn, Values: []int32{42}}}}
+	}
 }
 
 func drawExtras(t *rapid.T, c *corev1.Container) {
@@ -211,7 +228,7 @@ func (w *walk) answer(a Action, fails bool) {
 	case a.Op == OpAwait:
 		e.Exit = &Exit{}
 		if fails {
-			e.Exit.Code = 1
+			e.Exit.Code = rapid.SampledFrom([]int{1, 42}).Draw(w.T, "code")
 		}
 	case a.Op == OpProbe:
 		e.Probe = &ProbeResult{Result: Success}

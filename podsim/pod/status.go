@@ -17,6 +17,9 @@ type Status struct {
 	setUp   setUp
 	sync    pass
 	end     end
+	reset   reset
+	// initialized is when a main's turn first came, which proves that the pod was initialised.
+	initialized time.Time
 	// containers holds every container of which anything was seen, in the order of the first sight.
 	containers []*ContainerStatus
 	// flight holds the actions that have begun and not ended, in the order in which they began.
@@ -69,7 +72,7 @@ func (s *State) UnmarshalText(b []byte) error { return enumParse("state", stateN
 // ContainerStatus is what has been observed of one container: of its newest instance, and how the one before ended.
 type ContainerStatus struct {
 	Name string
-	// Role is known from the first start on.
+	// Role is known from the first attempt to start it on.
 	Role  Role
 	State State
 	// Instance is the newest instance's number, which is also the container's restartCount (PH-15).
@@ -107,6 +110,8 @@ type ContainerStatus struct {
 	prepared bool // OpPrepare was asked for
 	tried    bool // its first turn in a sync has begun
 	removed  bool // the instance, which has ended, was removed
+	reset    bool // there was an instance, and a restart of all containers took it away (RA-01)
+	counted  bool // and the restart counts already
 	awaited  bool // OpAwait was asked for
 	synced   int  // the number of the sync that started the instance
 	settled  time.Time
@@ -157,8 +162,14 @@ func (c ContainerStatus) Running() bool { return c.State == StateRunning }
 // Exited reports whether the newest instance has ended.
 func (c ContainerStatus) Exited() bool { return c.State == StateExited }
 
-// RestartCount is Kubernetes' count of that name: how many instances came before the newest.
-func (c ContainerStatus) RestartCount() int { return c.Instance }
+// RestartCount is Kubernetes' count of that name: how many instances came before the newest or, where that was taken
+// away, before the next.
+func (c ContainerStatus) RestartCount() int {
+	if c.counted && c.State == 0 {
+		return c.Instance + 1
+	}
+	return c.Instance
+}
 
 // Probe returns what one probe of the newest instance has found.
 func (c ContainerStatus) Probe(k ProbeKind) ProbeStatus {
@@ -178,10 +189,18 @@ func (c *ContainerStatus) exitedZero() bool { return c.State == StateExited && c
 
 // nextInstance is the number of the instance that the next turn creates.
 func (c *ContainerStatus) nextInstance() int {
-	if c.State == 0 {
+	if c.State == 0 && !c.reset {
 		return 0
 	}
 	return c.Instance + 1
+}
+
+// lastEnd is how the newest instance that has ended did, nil if none has.
+func (c *ContainerStatus) lastEnd() *Termination {
+	if c.Exit != nil {
+		return c.Exit
+	}
+	return c.Last
 }
 
 // Kubelet returns how the kubelet behaves, as the pod's OpUp said.

@@ -9,6 +9,7 @@ import (
 // made when it begins and walked one container after the other; each container has its turn (ST-04).
 //
 //	turn to stop:   preStop hook ─► TERM ─► (KILL) ─► exited
+//	in a reset:     TERM ─► (KILL) ─► exited ─► remove the instance
 //	turn to start:  pull ─► remove the old instance ─► create ─► start ─► postStart hook
 //	                └── a step that fails ends the turn; after a failed postStart hook, once the container is stopped
 //
@@ -19,6 +20,7 @@ type pass struct {
 
 	turn     string // whose turn it is
 	stopping bool   // it is a turn to stop
+	reset    bool   // it is a turn to take away, and so are all of this sync (RA-01)
 	stage    Op     // the last step of the turn that ended; 0 before the first
 	done     bool   // the last step of a turn to start has succeeded
 	failed   bool   // a step has failed
@@ -37,7 +39,7 @@ func (s *pass) join(a Action) error {
 	case a.Sync == s.number && s.active:
 		return fmt.Errorf("it is %s's turn", s.turn)
 	case a.Sync == s.number+1 && !s.active:
-		*s = pass{number: a.Sync, active: true, over: s.over, turn: a.Container, stopping: a.Stop != 0, thenStop: a.ThenStop, then: a.Then}
+		*s = pass{number: a.Sync, active: true, over: s.over, turn: a.Container, stopping: a.Stop != 0, reset: a.Stop == StopRestartAll, thenStop: a.ThenStop, then: a.Then}
 		return nil
 	case s.active:
 		return fmt.Errorf("sync %d is not over", s.number)
@@ -70,6 +72,8 @@ func (s *Status) advance(now time.Time) {
 	p := &s.sync
 	for p.active && s.turnOver() {
 		switch {
+		case p.reset && p.failed:
+			p.drop(now)
 		case len(p.thenStop) > 0:
 			p.give(p.thenStop[0], true)
 			p.thenStop = p.thenStop[1:]
@@ -99,5 +103,8 @@ func (s *Status) turnOver() bool {
 		return false
 	}
 	c := s.seen(p.turn)
+	if p.reset {
+		return p.failed || c.State == 0
+	}
 	return c.State != StateRunning && !s.preStopping(c)
 }

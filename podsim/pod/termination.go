@@ -149,6 +149,12 @@ func (n *planner) stopOne(spec *corev1.Container, c *ContainerStatus) stopping {
 	f := stopping{reason: c.stop.reason, from: c.stop.at, grace: graceOf(n.p), sync: &n.s.sync}
 	if f.reason == 0 {
 		f.reason, f.from = probeFailed(c), n.now
+		if n.s.sync.reset {
+			f.reason = StopRestartAll
+		}
+	}
+	if f.reason == StopRestartAll {
+		f.grace = 0
 	}
 	probe := map[StopReason]*corev1.Probe{StopStartup: spec.StartupProbe, StopLiveness: spec.LivenessProbe}[f.reason]
 	if probe != nil && probe.TerminationGracePeriodSeconds != nil {
@@ -328,8 +334,10 @@ func (n *planner) whyStop(f stopping) string {
 		return "its " + f.reason.String() + " probe failed"
 	case StopPostStart:
 		return "its postStart hook failed (LH-02)"
+	case StopRestartAll:
+		return "a container asked that all be restarted (RA-01)"
 	}
-	if n.initFailed() {
+	if n.s.initFailed(n.p) {
 		return "initialisation has failed (IN-02)"
 	}
 	return "no main container is left that runs or will run (TM-18)"
@@ -348,11 +356,11 @@ func stopSignal(c *ContainerStatus) string {
 func clock(t time.Time) string { return t.Format("15:04:05.000") }
 
 // initFailed reports whether a regular init container has failed for good.
-func (n *planner) initFailed() bool {
-	for i := range n.p.Spec.InitContainers {
-		spec := &n.p.Spec.InitContainers[i]
-		c := n.s.seen(spec.Name)
-		if initRole(spec) == RoleInit && c.State == StateExited && !c.exitedZero() && !n.s.restarts(n.p, spec, c.Exit.Code) {
+func (s *Status) initFailed(p *corev1.Pod) bool {
+	for i := range p.Spec.InitContainers {
+		spec := &p.Spec.InitContainers[i]
+		c := s.seen(spec.Name)
+		if initRole(spec) == RoleInit && c.State == StateExited && !c.exitedZero() && c.stop.reason != StopRestartAll && !s.restarts(p, spec, c.Exit.Code) {
 			return true
 		}
 	}
