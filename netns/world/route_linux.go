@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"strings"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -12,9 +13,9 @@ import (
 	"github.com/podsim/podsim/netns"
 )
 
-// Prepare gives a world's namespace its addresses, on lo. Offline, every other IPv4 address that the namespace has
-// no nearer route to becomes local as well: as nothing listens there, whoever tries is reset at once, and no packet
-// leaves the machine. It is idempotent. The addresses go with the namespace.
+// Prepare gives a world's namespace its addresses, on lo. Offline, every other address that the namespace has
+// no nearer route to becomes local as well, of IPv4 and, where there is any, of IPv6: as nothing listens there, whoever
+// tries is reset at once, and no packet leaves the machine. It is idempotent. The addresses go with the namespace.
 func Prepare(path string, addresses []netip.Addr, offline bool) error {
 	err := netns.Do(path, func() error {
 		lo, err := netlink.LinkByName("lo")
@@ -41,19 +42,34 @@ func Prepare(path string, addresses []netip.Addr, offline bool) error {
 	return nil
 }
 
-// closeRest replaces the default route by one to lo.
+// closeRest replaces the default routes by ones to lo.
 func closeRest(lo netlink.Link) error {
-	route := netlink.Route{
-		LinkIndex: lo.Attrs().Index, Dst: network(anywhere),
-		Type: unix.RTN_LOCAL, Scope: netlink.SCOPE_HOST, Table: unix.RT_TABLE_MAIN,
+	rest := []netip.Prefix{anywhere}
+	if hasIPv6(lo) {
+		rest = append(rest, anywhere6)
 	}
-	if err := netlink.RouteReplace(&route); err != nil {
-		return fmt.Errorf("make every other address local: %w", err)
+	for _, dst := range rest {
+		route := netlink.Route{
+			LinkIndex: lo.Attrs().Index, Dst: network(dst),
+			Type: unix.RTN_LOCAL, Scope: netlink.SCOPE_HOST, Table: unix.RT_TABLE_MAIN,
+		}
+		if err := netlink.RouteReplace(&route); err != nil {
+			return fmt.Errorf("make every other address of %s local: %w", dst, err)
+		}
 	}
 	return nil
 }
 
-var anywhere = netip.MustParsePrefix("0.0.0.0/0")
+// hasIPv6 reports whether IPv6 is on for a link of the calling thread's namespace.
+func hasIPv6(link netlink.Link) bool {
+	data, err := os.ReadFile("/proc/sys/net/ipv6/conf/" + link.Attrs().Name + "/disable_ipv6")
+	return err == nil && strings.TrimSpace(string(data)) == "0"
+}
+
+var (
+	anywhere  = netip.MustParsePrefix("0.0.0.0/0")
+	anywhere6 = netip.MustParsePrefix("::/0")
+)
 
 // Lead leads a namespace's packets for the given prefixes to the world at via, an address on a link of the
 // namespace. all makes it the default route too, in place of the one that is there: an offline world. It is
@@ -72,6 +88,19 @@ func Lead(path string, via netip.Addr, prefixes []netip.Prefix, all bool) error 
 	})
 	if err != nil {
 		return fmt.Errorf("lead %s to the world: %w", path, err)
+	}
+	return nil
+}
+
+// CloseIPv6 is Lead's all for IPv6, of which a world has no stubs: every address that the namespace has no nearer route to
+// is refused at once, by the world at via or, where that is not valid, by the namespace itself. It is idempotent.
+func CloseIPv6(path string, via netip.Addr) error {
+	route := netlink.Route{Dst: network(anywhere6), Gw: net.IP(via.AsSlice())}
+	if !via.IsValid() {
+		route.Type = unix.RTN_UNREACHABLE
+	}
+	if err := netns.Do(path, func() error { return netlink.RouteReplace(&route) }); err != nil {
+		return fmt.Errorf("lead the IPv6 of %s to the world: %w", path, err)
 	}
 	return nil
 }

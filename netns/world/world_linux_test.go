@@ -19,6 +19,7 @@ import (
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
 	"github.com/miekg/dns"
+	"github.com/vishvananda/netlink"
 	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
 
@@ -460,6 +461,64 @@ func TestAnOfflineWorldResetsWhatIsNoStub(t *testing.T) {
 	if n := forwarded(); n != 0 {
 		t.Errorf("%d packets were forwarded out of the world", n)
 	}
+}
+
+func TestAnOfflineWorldRefusesIPv6AtOnce(t *testing.T) {
+	for _, test := range []struct {
+		by   string
+		via  netip.Addr
+		want error
+	}{
+		{"the world", netip.MustParseAddr("fd00:78::1"), unix.ECONNREFUSED},
+		{"the pod itself", netip.Addr{}, unix.EHOSTUNREACH},
+	} {
+		t.Run("by "+test.by, func(t *testing.T) {
+			s := newSite(t, true)
+			addAddress6(t, s.pod, "fd00:78::2/64")
+			addAddress6(t, s.world, "fd00:78::1/64")
+			lab.AddRoute(t, s.pod, "::/0", "fd00:78::fe") // as CNI leaves it
+			for range 2 {                                 // idempotent
+				if err := CloseIPv6(s.pod, test.via); err != nil {
+					t.Fatal(err)
+				}
+			}
+			forwarded := countForwarded(t, s.world)
+			d := netns.Dialer{Path: s.pod, Dialer: net.Dialer{Timeout: 5 * time.Second}}
+			for _, address := range []string{"[2001:db8::1]:443", "[fd12:3456::1]:80", "[64:ff9b::1]:80"} {
+				began := time.Now()
+				c, err := d.DialContext(t.Context(), "tcp", address)
+				if err == nil {
+					c.Close()
+				}
+				if !errors.Is(err, test.want) {
+					t.Errorf("%s: got %v after %s, want %v", address, err, time.Since(began), test.want)
+				}
+			}
+			if n := forwarded(); n != 0 {
+				t.Errorf("%d packets were forwarded out of the world", n)
+			}
+			if c, err := d.DialContext(t.Context(), "tcp", "[fd00:78::1]:80"); !errors.Is(err, unix.ECONNREFUSED) {
+				t.Errorf("the world's own address, on the link: got %v, %v, want a reset", c, err)
+			}
+		})
+	}
+}
+
+// addAddress6 gives eth0 an address that is usable at once.
+func addAddress6(t *testing.T, path, address string) {
+	t.Helper()
+	lab.Do(t, path, func() error {
+		link, err := netlink.LinkByName("eth0")
+		if err != nil {
+			return err
+		}
+		addr, err := netlink.ParseAddr(address)
+		if err != nil {
+			return err
+		}
+		addr.Flags = unix.IFA_F_NODAD
+		return netlink.AddrAdd(link, addr)
+	})
 }
 
 // countForwarded counts what passes a namespace's forward hook.

@@ -27,5 +27,8 @@ func Prepare(path string, addresses []netip.Addr, offline bool) error { return e
 // Lead is an error outside Linux.
 func Lead(path string, via netip.Addr, prefixes []netip.Prefix, all bool) error { return errLinuxOnly }
 
+// CloseIPv6 is an error outside Linux.
+func CloseIPv6(path string, via netip.Addr) error { return errLinuxOnly }
+
 // HostResolvers is an error outside Linux.
 func HostResolvers(file string) ([]string, error) { return nil, errLinuxOnly }

@@ -22,6 +22,7 @@ type worldHost struct {
 	pins    netns.Pins
 	made    *stage
 	via     netip.Addr // the world's address on the pods' network
+	via6    netip.Addr // the same in IPv6; invalid where it has none
 	servers *world.World
 }
 
@@ -59,7 +60,12 @@ func (w *worldHost) make(ctx context.Context) error {
 	if len(result.IPs) == 0 {
 		return errors.New("open the world: the network's plugin gave it no address")
 	}
-	w.via = result.IPs[0].Addr()
+	w.via, w.via6 = result.IPs[0].Addr(), netip.Addr{}
+	for _, p := range result.IPs[1:] {
+		if p.Addr().Is6() {
+			w.via6 = p.Addr()
+		}
+	}
 	offline := w.host.cfg.World.Offline
 	if err := world.Prepare(w.pins.Net, w.all(), offline); err != nil {
 		return err
@@ -98,7 +104,7 @@ func (w *worldHost) all() []netip.Addr {
 }
 
 // lead leads a pod's packets to the world: those for the world's own prefix, for the addresses that stubs name
-// themselves, and, offline, all others.
+// themselves, and, offline, all others; of IPv6, in which stubs have no addresses, offline all.
 func (w *worldHost) lead(netnsPath string, r netns.Result) error {
 	onLink := slices.ContainsFunc(r.IPs, func(p netip.Prefix) bool { return p.Contains(w.via) })
 	if !onLink {
@@ -110,7 +116,18 @@ func (w *worldHost) lead(netnsPath string, r netns.Result) error {
 			prefixes = append(prefixes, netip.PrefixFrom(a, a.BitLen()))
 		}
 	}
-	return world.Lead(netnsPath, w.via, prefixes, w.host.cfg.World.Offline)
+	offline := w.host.cfg.World.Offline
+	if err := world.Lead(netnsPath, w.via, prefixes, offline); err != nil {
+		return err
+	}
+	if !offline || !slices.ContainsFunc(r.IPs, func(p netip.Prefix) bool { return p.Addr().Is6() }) {
+		return nil
+	}
+	var via netip.Addr
+	if slices.ContainsFunc(r.IPs, func(p netip.Prefix) bool { return p.Contains(w.via6) }) {
+		via = w.via6
+	}
+	return world.CloseIPv6(netnsPath, via)
 }
 
 // connected puts a stub's connection on the timeline before the stub answers, so that whoever waits for the answer
