@@ -24,9 +24,8 @@ var bundled = []string{"containerd", "containerd-shim-runc-v2", "runc", "bridge"
 // in namespaces and directories of its own, and takes them away. It needs no root: what it cannot see without, it says.
 func Doctor(c Config) []Finding {
 	c = c.withDefaults()
-	findings := []Finding{findRoot()}
-	findings = append(findings, findBundle(c)...)
-	if len(broken(findings)) == 0 {
+	findings := []Finding{findRoot(), findBundle(c)}
+	if len(broken(findings[1:])) == 0 {
 		findings = append(findings, findPrograms(c), findInit(c.Bundle))
 	}
 	if c.Containerd != "" {
@@ -41,8 +40,7 @@ func Doctor(c Config) []Finding {
 // Preflight is the part of Doctor that is quick enough to be asked before every run. It returns a *NotReadyError.
 func Preflight(c Config) error {
 	c = c.withDefaults()
-	findings := append([]Finding{findRoot(), findRunDir(c.Site), findState(c.Site.StateDir)}, findBundle(c)...)
-	if b := broken(findings); len(b) > 0 {
+	if b := broken([]Finding{findRoot(), findRunDir(c.Site), findState(c.Site.StateDir), findBundle(c)}); len(b) > 0 {
 		return &NotReadyError{b}
 	}
 	return nil
@@ -69,7 +67,7 @@ func neededOf(c Config) []string {
 	return needed
 }
 
-func findBundle(c Config) []Finding {
+func findBundle(c Config) Finding {
 	var missing, idle []string
 	for _, name := range neededOf(c) {
 		switch err := unix.Access(filepath.Join(c.Bundle, name), unix.X_OK); {
@@ -91,7 +89,7 @@ func findBundle(c Config) []Finding {
 		f.Level, f.Fix = Broken, fmt.Sprintf("cd %s && chmod a+rx %s", c.Bundle, strings.Join(idle, " "))
 		f.Detail = fmt.Sprintf("%s: %s cannot be executed", c.Bundle, strings.Join(idle, ", "))
 	}
-	return []Finding{f}
+	return f
 }
 
 // programTimeout bounds how long a program may take to say its version.

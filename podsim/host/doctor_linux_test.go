@@ -79,21 +79,21 @@ func TestABundleIsCompleteAndCanBeExecuted(t *testing.T) {
 	here(t)
 	dir := t.TempDir()
 	c := Config{Bundle: dir}
-	finds(t, findBundle(c)[0], Broken, "no containerd, containerd-shim-runc-v2, runc", "make build")
+	finds(t, findBundle(c), Broken, "no containerd, containerd-shim-runc-v2, runc", "make build")
 	finds(t, findInit(dir), Weaker, "shareProcessNamespace", "make build")
 	for _, name := range bundled {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte("no program\n"), 0o755); err != nil {
 			t.Fatal(err)
 		}
 	}
-	finds(t, findBundle(c)[0], OK, "complete in "+dir, "")
+	finds(t, findBundle(c), OK, "complete in "+dir, "")
 	f := findPrograms(c)
 	finds(t, f, Broken, "runc: ", "make bundle")
 	contains(t, "the finding", f.Detail, "bridge: ", "exec format error")
 	if err := os.Chmod(filepath.Join(dir, "runc"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	finds(t, findBundle(c)[0], Broken, "runc cannot be executed", "chmod a+rx runc")
+	finds(t, findBundle(c), Broken, "runc cannot be executed", "chmod a+rx runc")
 	// Programs that end with an error say why.
 	if err := os.WriteFile(filepath.Join(dir, "containerd"), []byte("#!/bin/sh\necho too old a libc\nexit 3\n"), 0o755); err != nil {
 		t.Fatal(err)
@@ -113,7 +113,7 @@ func TestABundleOnANoexecFileSystem(t *testing.T) {
 				return err
 			}
 		}
-		finds(t, findBundle(Config{Bundle: dir})[0], Broken, "mounted noexec", "remount,exec")
+		finds(t, findBundle(Config{Bundle: dir}), Broken, "mounted noexec", "remount,exec")
 		return nil
 	})
 }

@@ -3,7 +3,6 @@ package host
 import (
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
@@ -103,9 +102,8 @@ func TestTheBundleNeedsTheFirstProcessOnlyForPodsThatShare(t *testing.T) {
 	yes := true
 	for _, share := range []*bool{nil, &yes} {
 		f := findBundle(Config{Bundle: dir, Pods: []*corev1.Pod{{Spec: corev1.PodSpec{ShareProcessNamespace: share}}}})
-		missing := slices.ContainsFunc(f, func(f Finding) bool { return f.Level == Broken && strings.Contains(f.Detail, initProgram) })
-		if missing != (share != nil) {
-			t.Errorf("shareProcessNamespace %v: got findings %+v", share, f)
+		if missing := f.Level == Broken && strings.Contains(f.Detail, initProgram); missing != (share != nil) {
+			t.Errorf("shareProcessNamespace %v: got finding %+v", share, f)
 		}
 	}
 }
