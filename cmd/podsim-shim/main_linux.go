@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -20,6 +21,12 @@ func main() {
 		}
 		return
 	}
+	if info, err := asksForNothing(os.Args[1:]); err == nil && info {
+		if _, err := os.Stdout.Write(name()); err != nil {
+			os.Exit(1)
+		}
+		return
+	}
 	self, err := os.Executable()
 	if err == nil {
 		shim := filepath.Join(filepath.Dir(self), "containerd-shim-runc-v2")
@@ -27,6 +34,33 @@ func main() {
 	}
 	println("podsim-shim: become the shim beside it: " + err.Error())
 	os.Exit(1)
+}
+
+// asksForNothing reports whether containerd asks for the runtime's information without any options: then it is only
+// after an annotation of other shims. What options there are stay on the standard input, for the shim.
+func asksForNothing(args []string) (bool, error) {
+	if len(args) != 1 || args[0] != "-info" {
+		return false, nil
+	}
+	options, err := io.ReadAll(os.Stdin)
+	if err != nil || len(options) == 0 {
+		return err == nil, err
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		return false, err
+	}
+	defer w.Close()
+	if err := unix.Dup3(int(r.Fd()), 0, 0); err != nil { // the end of it that the shim reads
+		return false, err
+	}
+	_, err = w.Write(options) // it is far smaller than a pipe
+	return false, err
+}
+
+// name is a containerd.types.RuntimeInfo: the name is field 1.
+func name() []byte {
+	return protowire.AppendString(protowire.AppendTag(nil, 1, protowire.BytesType), "io.containerd.runc.v2")
 }
 
 // A cleanup is containerd's request to clean up after a container.

@@ -1,12 +1,16 @@
 package main
 
 import (
+	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"testing"
 	"time"
 
 	shimapi "github.com/containerd/containerd/api/runtime/task/v2"
+	"github.com/containerd/containerd/api/types"
+	"golang.org/x/sys/unix"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -19,6 +23,62 @@ func TestTheAnswerIsContainerdsMessage(t *testing.T) {
 	if r.ExitStatus != 137 || !r.ExitedAt.AsTime().Equal(now) || r.Pid != 0 {
 		t.Errorf("containerd reads %v, want status 137 at %v", &r, now)
 	}
+}
+
+func TestTheNameIsContainerdsMessage(t *testing.T) {
+	var info types.RuntimeInfo
+	if err := proto.Unmarshal(name(), &info); err != nil {
+		t.Fatal(err)
+	}
+	if info.Name != "io.containerd.runc.v2" || len(info.Annotations) != 0 {
+		t.Errorf("containerd reads %v", &info)
+	}
+}
+
+func TestOnlyInformationAskedForWithoutOptionsIsAnswered(t *testing.T) {
+	stdin, err := unix.Dup(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := errors.Join(unix.Dup3(stdin, 0, 0), unix.Close(stdin)); err != nil {
+			t.Error(err)
+		}
+	}()
+	for _, options := range []string{"", "options"} {
+		f := filepath.Join(t.TempDir(), "stdin")
+		if err := os.WriteFile(f, []byte(options), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		fd, err := unix.Open(f, unix.O_RDONLY, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(unix.Dup3(fd, 0, 0), unix.Close(fd)); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := asksForNothing([]string{"-info"}); err != nil || got != (options == "") {
+			t.Errorf("with the options %q: %v, %v", options, got, err)
+		}
+		if left, err := restOfStdin(); err != nil || string(left) != options {
+			t.Errorf("the shim would read %q, %v; want %q", left, err, options)
+		}
+	}
+	for _, other := range [][]string{nil, {"-v"}, {"-info", "start"}, {"start"}} {
+		if got, _ := asksForNothing(other); got {
+			t.Errorf("%q was taken for a question that asks for nothing", other)
+		}
+	}
+}
+
+func restOfStdin() ([]byte, error) {
+	fd, err := unix.Dup(0)
+	if err != nil {
+		return nil, err
+	}
+	f := os.NewFile(uintptr(fd), "stdin")
+	defer f.Close()
+	return io.ReadAll(f)
 }
 
 func TestOnlyARequestToCleanUpIsRead(t *testing.T) {

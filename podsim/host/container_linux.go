@@ -103,9 +103,12 @@ func (c *container) pull(ctx context.Context) (pod.Event, error) {
 
 // create makes the instance, unless it was made ahead of its turn.
 func (c *container) create(ctx context.Context, instance int) (pod.Event, error) {
-	img, err := c.pod.host.runtime.Image(ctx, c.spec.Image)
-	if err == nil {
-		err = c.make(ctx, instance, img)
+	var err error
+	if !c.isMade(instance) {
+		var img ctrd.Image
+		if img, err = c.pod.host.runtime.Image(ctx, c.spec.Image); err == nil {
+			err = c.make(ctx, instance, img)
+		}
 	}
 	switch {
 	case err == nil:
@@ -127,7 +130,7 @@ func isA[E error](err error) bool {
 func (c *container) make(ctx context.Context, instance int, img ctrd.Image) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if (c.made != nil || c.refused != nil) && c.instance == instance {
+	if c.is(instance) {
 		return nil
 	}
 	if err := c.drop(ctx); err != nil {
@@ -162,6 +165,17 @@ func (c *container) make(ctx context.Context, instance int, img ctrd.Image) erro
 		c.pod.host.warn(c.pod.spec.Name, c.spec.Name, n)
 	}
 	return nil
+}
+
+// is reports whether the newest instance is this one. The caller holds mu.
+func (c *container) is(instance int) bool {
+	return (c.made != nil || c.refused != nil) && c.instance == instance
+}
+
+func (c *container) isMade(instance int) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.is(instance)
 }
 
 // output passes a container's lines to its log and to whoever listens.

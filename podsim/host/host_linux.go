@@ -87,6 +87,7 @@ func Open(ctx context.Context, c Config) (_ *Host, err error) {
 	}
 	for i, p := range c.Pods {
 		h.pods[p.Name] = newPodHost(h, p, i)
+		_ = h.runtime.StartShim(h.id, podID(h.id, i)) // only a hint was not followed
 	}
 	if c.World != nil {
 		h.world = newWorldHost(h)

@@ -219,21 +219,28 @@ func (c *Client) accountsOf(ctx context.Context, img Image) (accounts, error) {
 	if known {
 		return a, nil
 	}
-	var passwd, groups string
-	err := c.withLayers(ctx, img, func(layers []string) error {
-		p, perr := readLayered(layers, "etc/passwd")
-		g, gerr := readLayered(layers, "etc/group")
-		passwd, groups = p, g
-		return errors.Join(perr, gerr)
-	})
-	if err != nil {
-		return a, err
+	var files accountsMemo
+	if !memoAccounts.read(c.cfg, img.chain, &files) {
+		err := c.withLayers(ctx, img, func(layers []string) (err error) {
+			files, err = readAccounts(layers)
+			return err
+		})
+		if err != nil {
+			return a, err
+		}
+		memoAccounts.write(c.cfg, img.chain, files)
 	}
-	a = parseAccounts(passwd, groups)
+	a = parseAccounts(files.Passwd, files.Group)
 	c.mu.Lock()
 	c.accounts[img.chain] = a
 	c.mu.Unlock()
 	return a, nil
+}
+
+func readAccounts(layers []string) (accountsMemo, error) {
+	passwd, perr := readLayered(layers, "etc/passwd")
+	group, gerr := readLayered(layers, "etc/group")
+	return accountsMemo{Passwd: passwd, Group: group}, errors.Join(perr, gerr)
 }
 
 // withLayers calls f with the directories whose union is an image's root, the uppermost first. They stay for the

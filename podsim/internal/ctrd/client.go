@@ -50,6 +50,7 @@ type Client struct {
 	accounts    map[string]accounts
 	pods        map[string]map[string]bool // of each run, those that got a shim from this client
 	shims       map[string]*podShim        // by pod
+	children    []int                      // the shims that this process started, to be reaped when they have ended
 
 	sandbox      sync.Mutex // held while the sandbox is recorded
 	sandboxKnown bool
@@ -114,6 +115,7 @@ func dial(address string) (*containerd.Client, error) {
 func (c *Client) Close() error {
 	c.end(errClosed)
 	c.watchers.Wait()
+	c.reapShims()
 	err := c.ctr.Close()
 	if c.daemon != nil {
 		err = errors.Join(err, c.daemon.leave())

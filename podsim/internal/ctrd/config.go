@@ -89,7 +89,8 @@ func (c Config) address() string {
 	return filepath.Join(c.Run, "containerd", "c.sock")
 }
 
-func (c Config) root() string { return filepath.Join(c.State, "containerd") }
+func (c Config) root() string  { return filepath.Join(c.State, "containerd") }
+func (c Config) memos() string { return filepath.Join(c.State, "memos") }
 func (c Config) database() string {
 	return filepath.Join(c.root(), "io.containerd.metadata.v1.bolt", "meta.db")
 }

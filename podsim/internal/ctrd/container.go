@@ -423,7 +423,7 @@ func (k *Container) Delete(ctx context.Context) error {
 		k.left = true
 		k.client.leaveShim(k.pod)
 	}
-	if err := k.client.remove(ctx, k.run, k.id, k.cgroup); err != nil {
+	if err := k.remove(ctx); err != nil {
 		return fmt.Errorf("delete container %s: %w", k.id, err)
 	}
 	k.deleted = true
@@ -438,6 +438,25 @@ func (k *Container) Delete(ctx context.Context) error {
 		<-k.pumped
 	}
 	return k.pipes.close()
+}
+
+// remove takes the container away. Where the main process is known to have ended, and all others with it, as it was the
+// first of a PID namespace of its own, nothing has to be killed.
+func (k *Container) remove(ctx context.Context) error {
+	if k.main != nil && k.hasExited() && k.client.deleteEnded(ctx, k.id) {
+		return k.client.removeEnded(ctx, k.run, k.id, k.cgroup)
+	}
+	return k.client.remove(ctx, k.run, k.id, k.cgroup)
+}
+
+// hasExited reports whether the main process is known to have ended, by its shim.
+func (k *Container) hasExited() bool {
+	select {
+	case <-k.exited:
+		return k.exitErr == nil && !k.exit.Lost
+	default:
+		return false
+	}
 }
 
 var errDeleted = errors.New("the container was deleted")

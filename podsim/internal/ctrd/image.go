@@ -182,7 +182,7 @@ func (c *Client) inspect(ctx context.Context, record images.Image) (Image, error
 	c.mu.Unlock()
 	if !known {
 		var err error
-		if img, err = c.readImage(ctx, record.Target); err != nil {
+		if img, err = c.imageOf(ctx, record.Target); err != nil {
 			return Image{}, &ImageError{Reason: ReasonImageInspectError, Ref: record.Name, Err: err}
 		}
 		c.mu.Lock()
@@ -191,6 +191,20 @@ func (c *Client) inspect(ctx context.Context, record images.Image) (Image, error
 	}
 	img.Ref, img.Digest, img.Created, img.Origin = record.Name, key, record.CreatedAt, record.Labels[labelOrigin]
 	return img, nil
+}
+
+// imageOf is what a digest says of an image, from the memo that an earlier process has left, or from containerd.
+func (c *Client) imageOf(ctx context.Context, target ocispec.Descriptor) (Image, error) {
+	var m imageMemo
+	if memoImage.read(c.cfg, target.Digest.String(), &m) && m.Chain != "" {
+		m.Image.chain = m.Chain
+		return m.Image, nil
+	}
+	img, err := c.readImage(ctx, target)
+	if err == nil {
+		memoImage.write(c.cfg, target.Digest.String(), imageMemo{Image: img, Chain: img.chain})
+	}
+	return img, err
 }
 
 func (c *Client) readImage(ctx context.Context, target ocispec.Descriptor) (Image, error) {

@@ -12,12 +12,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// orphanPatience is how long a shim has to end by itself after its last container is gone.
+// orphanPatience is how long a shim has to end after it was told to.
 const orphanPatience = time.Second
 
-// endOrphans kills the shims of a run that do not end with its containers. There are such: a shim's program removes the
-// socket of one that has bound it and does not listen yet, so of two that start at once for one pod the first can go on
-// alone, with nobody to tell it to end; so does one whose creation was cut short. Containers are gone by now.
+// endOrphans ends the shims of a run that do not end with its containers, which are gone by now. There are such: one
+// that was started ahead and got no container; one whose creation was cut short; and of two that start at once for one
+// pod the first, as a shim's program removes the socket of one that has bound it and does not listen yet.
 func (c *Client) endOrphans(run string) error { return endShims(run, c.cfg.address()) }
 
 // EndShims ends the shims of a run, whose containerd is gone and cannot be asked to. Their containers run on: it is for
@@ -37,6 +37,11 @@ func endShims(run, address string) error {
 	}
 	defer found.close()
 	var errs []error
+	for _, p := range found {
+		if err := unix.PidfdSendSignal(p.fd, unix.SIGTERM, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
+			errs = append(errs, fmt.Errorf("end shim %d: %w", p.pid, err))
+		}
+	}
 	deadline := time.Now().Add(orphanPatience)
 	for _, p := range found {
 		if p.await(time.Until(deadline)) {

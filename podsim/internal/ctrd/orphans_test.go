@@ -3,17 +3,23 @@
 package ctrd
 
 import (
+	"fmt"
+	"os"
 	"os/exec"
+	"runtime"
+	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
-// What is killed is a shim's process by its command line: a shell that waits for its input stands for one.
-func TestOnlyAShimOfTheRunThatOutlivesItsContainersIsKilled(t *testing.T) {
+// What is ended is a shim's process by its command line: a shell that waits for its input stands for one.
+func TestOnlyAShimOfTheRunThatOutlivesItsContainersIsEnded(t *testing.T) {
 	t.Parallel()
 	c := &Client{cfg: Config{Address: t.TempDir() + "/c.sock"}}
-	begin := func(program, id, address string) *exec.Cmd {
-		cmd := exec.Command("/bin/sh", "-c", "read _", "-id", id, "-address", address)
+	run := func(script, program, id, address string) *exec.Cmd {
+		cmd := exec.Command("/bin/sh", "-c", script, "-id", id, "-address", address)
 		cmd.Args[0] = program
 		if _, err := cmd.StdinPipe(); err != nil {
 			t.Fatal(err)
@@ -23,8 +29,11 @@ func TestOnlyAShimOfTheRunThatOutlivesItsContainersIsKilled(t *testing.T) {
 		}
 		return cmd
 	}
+	begin := func(program, id, address string) *exec.Cmd { return run("read _", program, id, address) }
 	const shim = "/bundle/containerd-shim-runc-v2"
-	orphan := begin(shim, "aaaaaaaa-main.0", c.cfg.address())
+	idle := begin(shim, "aaaaaaab", c.cfg.address())
+	deaf := run("trap '' TERM; read _", shim, "aaaaaaaa-main.0", c.cfg.address())
+	ignoresTERM(t, deaf.Process.Pid)
 	others := map[string]*exec.Cmd{
 		"another run":        begin(shim, "bbbbbbba-main.0", c.cfg.address()),
 		"another containerd": begin(shim, "aaaaaaaa-main.0", "/elsewhere/c.sock"),
@@ -33,8 +42,11 @@ func TestOnlyAShimOfTheRunThatOutlivesItsContainersIsKilled(t *testing.T) {
 	if err := c.endOrphans("aaaaaaa"); err != nil {
 		t.Error(err)
 	}
-	if err := orphan.Wait(); err == nil || err.Error() != "signal: killed" {
-		t.Errorf("the orphan ended with %v, want it killed", err)
+	if err := idle.Wait(); err == nil || err.Error() != "signal: terminated" {
+		t.Errorf("the idle shim ended with %v, want it terminated", err)
+	}
+	if err := deaf.Wait(); err == nil || err.Error() != "signal: killed" {
+		t.Errorf("the shim that does not listen ended with %v, want it killed", err)
 	}
 	for whose, cmd := range others {
 		if held, err := openProcess(cmd.Process.Pid); err != nil || held.await(10*time.Millisecond) {
@@ -46,5 +58,25 @@ func TestOnlyAShimOfTheRunThatOutlivesItsContainersIsKilled(t *testing.T) {
 			t.Error(err)
 		}
 		_ = cmd.Wait()
+	}
+}
+
+// ignoresTERM waits until a process ignores SIGTERM.
+func ignoresTERM(t *testing.T, pid int) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); ; {
+		status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, rest, _ := strings.Cut(string(status), "SigIgn:")
+		var ignored uint64
+		if _, err := fmt.Sscanf(rest, "%x", &ignored); err == nil && ignored&(1<<(unix.SIGTERM-1)) != 0 {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("process %d does not ignore SIGTERM:\n%s", pid, status)
+		}
+		runtime.Gosched()
 	}
 }

@@ -85,16 +85,24 @@ func (c *Client) RemoveRun(ctx context.Context, run string) error {
 		})
 	}
 	_ = group.Wait()
-	return errors.Join(errors.Join(errs...), c.removeShimSockets(ctx, run, records), c.endOrphans(run), os.RemoveAll(c.pipesOf(run)))
+	return errors.Join(errors.Join(errs...), c.settleShims(ctx, run, records), os.RemoveAll(c.pipesOf(run)))
+}
+
+// settleShims sees to the ends of a run's shims, when its containers are gone.
+func (c *Client) settleShims(ctx context.Context, run string, records []containers.Container) error {
+	ahead, err := c.podsAhead(run)
+	err = errors.Join(err, c.endOrphans(run), c.removeShimSockets(ctx, run, records, ahead))
+	c.reapShims()
+	return err
 }
 
 // removeShimSockets removes the sockets of a run's shims, which the shims themselves leave behind when they end.
-func (c *Client) removeShimSockets(ctx context.Context, run string, records []containers.Container) error {
+func (c *Client) removeShimSockets(ctx context.Context, run string, records []containers.Container, pods []string) error {
 	if c.cfg.External() {
 		return nil
 	}
 	c.mu.Lock()
-	pods := slices.Collect(maps.Keys(c.pods[run]))
+	pods = slices.AppendSeq(pods, maps.Keys(c.pods[run]))
 	delete(c.pods, run)
 	c.mu.Unlock()
 	for _, r := range records {
@@ -129,6 +137,11 @@ func (c *Client) remove(ctx context.Context, run, id, cgroup string) error {
 	if err := c.endTask(ctx, id); err != nil {
 		return err
 	}
+	return c.removeEnded(ctx, run, id, cgroup)
+}
+
+// removeEnded takes away what a task leaves that is no more.
+func (c *Client) removeEnded(ctx context.Context, run, id, cgroup string) error {
 	if err := c.sweep(ctx, run, id, cgroup); err != nil {
 		return err
 	}
@@ -143,6 +156,12 @@ func (c *Client) remove(ctx context.Context, run, id, cgroup string) error {
 		return fmt.Errorf("remove its record: %w", native(err))
 	}
 	return nil
+}
+
+// deleteEnded deletes a task all of whose processes have ended; ok is false if it has to be ended first after all.
+func (c *Client) deleteEnded(ctx context.Context, id string) (ok bool) {
+	_, err := c.tasks().Delete(ctx, &tasks.DeleteTaskRequest{ContainerID: id})
+	return ignoreNotFound(native(err)) == nil
 }
 
 // endTask kills a task's processes, waits for the end and deletes the task. The kill comes first: the deletion of one

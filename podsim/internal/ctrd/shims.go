@@ -15,9 +15,11 @@ import (
 //
 // containerd starts the shim's program for every task, which finds the pod's shim at work and leaves it to it: that
 // is half of what it costs to create a container. It does not where a container is said to be of a sandbox and the
-// request names the address of the sandbox's shim. So the pod's first container is created without a sandbox, and
-// starts the shim; the others name its address, as soon as it listens there.
+// request names the address of the sandbox's shim. So all containers name the address of a shim that was started
+// ahead, by StartShim. Where there is none, or none any more, the next container is created without a sandbox, and
+// containerd starts the shim; the others name its address, as soon as it listens there.
 type podShim struct {
+	ahead    bool          // it was started ahead, and no container has come to it yet
 	live     int           // containers that this client has in the shim, or is about to
 	starting chan struct{} // closed when the creation that starts the shim is over; nil: none is under way
 }
@@ -49,6 +51,7 @@ func (c *Client) joinShim(ctx context.Context, pod string) (address string, join
 		}
 		c.leaveShim(pod)
 		if starting == nil { // it was killed: nobody else knows yet
+			c.reapShims()
 			c.forgetShim(s)
 			continue
 		}
@@ -70,10 +73,11 @@ func (c *Client) enterShim(pod string) (s *podShim, first bool, starting chan st
 		s = &podShim{}
 		c.shims[pod] = s
 	}
-	if s.live <= 0 && s.starting == nil {
+	if s.live <= 0 && s.starting == nil && !s.ahead {
 		s.starting = make(chan struct{})
 		return s, true, nil
 	}
+	s.ahead = false
 	s.live++
 	return s, false, s.starting
 }
