@@ -11,7 +11,9 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -53,8 +55,11 @@ func Create(state string) (*Run, error) {
 			_ = r.Close()
 			continue
 		}
+		if err == nil {
+			err = r.sign()
+		}
 		if err != nil {
-			return nil, errors.Join(fmt.Errorf("lock run %s: %w", id, err), os.RemoveAll(dir))
+			return nil, errors.Join(fmt.Errorf("lock run %s: %w", id, err), r.Close(), os.RemoveAll(dir))
 		}
 		return r, nil
 	}
@@ -68,6 +73,13 @@ func (r *Run) holds() bool {
 	}
 	there, err := os.Stat(filepath.Join(r.Dir, lockFile))
 	return err == nil && os.SameFile(mine, there)
+}
+
+// sign writes this process's number into the lock. Whether a run lives is only ever the lock's word; the number tells
+// when it is worth while to ask again.
+func (r *Run) sign() error {
+	_, err := r.lock.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
+	return err
 }
 
 func newID() string {
@@ -194,9 +206,13 @@ func Adopt(state, id string) (*Run, Entry, error) {
 	if err != nil {
 		return nil, Entry{}, fmt.Errorf("adopt run %s: %w", id, err)
 	}
+	r := &Run{ID: id, Dir: dir, lock: held}
+	if err := r.sign(); err != nil {
+		return nil, Entry{}, errors.Join(fmt.Errorf("adopt run %s: %w", id, err), r.Close())
+	}
 	e := Entry{Dir: dir}
 	e.Record, e.Whole = readRecord(dir)
-	return &Run{ID: id, Dir: dir, lock: held}, e, nil
+	return r, e, nil
 }
 
 // ErrAlive says that a run's process lives.
@@ -211,17 +227,36 @@ func runsDir(state string) string { return filepath.Join(state, "runs") }
 
 // alive reports whether a run's process holds its lock. It asks with a shared lock, let go at once: those who ask do
 // not stand in each other's way, and Create waits for them.
+//
+// A process that is killed while it starts a program leaves a child that holds the lock until the program is in its
+// place. So when the one that took the lock is gone, the lock is given a moment to go too.
 func alive(dir string) (bool, error) {
-	f, err := lock(dir, 0, unix.LOCK_SH|unix.LOCK_NB)
-	switch {
-	case err == nil:
-		return false, f.Close()
-	case errors.Is(err, ErrAlive):
-		return true, nil
-	case errors.Is(err, fs.ErrNotExist): // it is being removed, or was never locked
-		return false, nil
+	for deadline := time.Now().Add(childPatience); ; time.Sleep(time.Millisecond) {
+		f, err := lock(dir, 0, unix.LOCK_SH|unix.LOCK_NB)
+		switch {
+		case err == nil:
+			return false, f.Close()
+		case errors.Is(err, ErrAlive) && (ownerLives(dir) || time.Now().After(deadline)):
+			return true, nil
+		case errors.Is(err, fs.ErrNotExist): // it is being removed, or was never locked
+			return false, nil
+		case !errors.Is(err, ErrAlive):
+			return false, err
+		}
 	}
-	return false, err
+}
+
+// childPatience is far longer than a child takes to become another program.
+const childPatience = time.Second
+
+// ownerLives reports whether there is a process of the number that is in the lock, or the lock does not say.
+func ownerLives(dir string) bool {
+	text, err := os.ReadFile(filepath.Join(dir, lockFile))
+	if err != nil {
+		return true
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	return err != nil || pid <= 0 || !errors.Is(unix.Kill(pid, 0), unix.ESRCH)
 }
 
 // lock opens and flocks the lock file in dir, or says ErrAlive. The file descriptor closes on exec: a child does not

@@ -80,6 +80,26 @@ func TestARunLivesAsLongAsItsProcess(t *testing.T) {
 	}
 }
 
+// A child that was killed with its parent still to become another program holds the lock for a moment.
+func TestADeadProcessesLockIsGivenTimeToGo(t *testing.T) {
+	state := t.TempDir()
+	r, err := Create(state)
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone := exec.Command("/bin/true")
+	if err := gone.Run(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(r.Dir, lockFile), fmt.Appendln(nil, gone.Process.Pid), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	time.AfterFunc(20*time.Millisecond, func() { _ = r.Close() })
+	if runs, err := List(state); err != nil || len(runs) != 1 || runs[0].Alive {
+		t.Errorf("the list is %+v, %v; want one dead run", runs, err)
+	}
+}
+
 func TestATornRecordIsListedByItsID(t *testing.T) {
 	for name, record := range map[string]string{"none": "", "half": `{"id": "abc`} {
 		t.Run(name, func(t *testing.T) {
