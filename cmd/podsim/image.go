@@ -17,7 +17,7 @@ func newImage(g *globals) *cobra.Command {
 		Args:  usage(cobra.NoArgs),
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	image.AddCommand(newImageLoad(g), newImageMake(g), newImageLs(g))
+	image.AddCommand(newImageLoad(g), newImageMake(g), newImageLs(g), newImageRm(g), newImagePrune(g))
 	return image
 }
 
@@ -90,4 +90,58 @@ func newImageLs(g *globals) *cobra.Command {
 			return out.Flush()
 		},
 	}
+}
+
+func newImageRm(g *globals) *cobra.Command {
+	return &cobra.Command{
+		Use:   "rm NAME...",
+		Short: "Remove images, and what only they need on the disk",
+		Args:  usage(cobra.MinimumNArgs(1)),
+		RunE: func(cmd *cobra.Command, names []string) error {
+			store, err := host.OpenImages(cmd.Context(), g.config())
+			if err != nil {
+				return hostError(err)
+			}
+			defer store.Close() // its error is nobody's: what it was opened for is done
+			removed, err := store.Remove(cmd.Context(), names...)
+			for _, ref := range removed {
+				fmt.Fprintf(cmd.OutOrStdout(), "removed %s\n", ref)
+			}
+			if err != nil {
+				return inputError(err)
+			}
+			return nil
+		},
+	}
+}
+
+func newImagePrune(g *globals) *cobra.Command {
+	var all bool
+	cmd := &cobra.Command{
+		Use:   "prune",
+		Short: "Remove the images made here that no living run needs",
+		Long: `Remove the images that were made here (podsim.local/...) and that no living run needs; with --all also those that were
+pulled or loaded. What only they need on the disk goes with them.`,
+		Args: usage(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			store, err := host.OpenImages(cmd.Context(), g.config())
+			if err != nil {
+				return hostError(err)
+			}
+			defer store.Close() // its error is nobody's: what it was opened for is done
+			removed, err := store.Prune(cmd.Context(), all)
+			if err != nil {
+				return hostError(err)
+			}
+			for _, ref := range removed {
+				fmt.Fprintf(cmd.OutOrStdout(), "removed %s\n", ref)
+			}
+			if len(removed) == 0 {
+				fmt.Fprintln(cmd.OutOrStdout(), "nothing to remove")
+			}
+			return nil
+		},
+	}
+	cmd.Flags().BoolVar(&all, "all", false, "remove every image that no living run needs")
+	return cmd
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"io"
+	"io/fs"
 	"log"
 	"net/http"
 	"net/http/httptest"
@@ -183,5 +184,91 @@ func TestImagesArePulledFromARegistryWithAndWithoutAPassword(t *testing.T) {
 			o := p.end()
 			wants(t, o, c.code, o.stdout, c.want...)
 		})
+	}
+}
+
+// sizeBelow is the size of the files below a directory, in bytes.
+func sizeBelow(t *testing.T, dir string) (n int64) {
+	t.Helper()
+	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		if err != nil || !e.Type().IsRegular() {
+			return err
+		}
+		info, err := e.Info()
+		if err == nil {
+			n += info.Size()
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// At a site of its own, where nobody else needs an image.
+func TestImagesThatNobodyNeedsAreRemovedAndTheirSpaceIsFree(t *testing.T) {
+	t.Parallel()
+	m := site(t)
+	dir := t.TempDir()
+	own := &machine{state: filepath.Join(dir, "state"), run: m.run + "i", bundle: m.bundle}
+	defer func() {
+		if err := own.close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	program := filepath.Join(m.bundle, "sidekick")
+	for _, ref := range []string{"podsim.local/sidekick:dev", "podsim.local/same:1", "podsim.local/spare:1", "other.example/kept:1"} {
+		from := program
+		if ref == "podsim.local/spare:1" || ref == "other.example/kept:1" {
+			from = filepath.Join(m.bundle, "podsim-init")
+		}
+		o := own.perform(t, dir, "image", "make", ref, from)
+		wants(t, o, exitOK, o.stdout, "made "+ref+"\n")
+	}
+	content := filepath.Join(own.state, "containerd")
+	full := sizeBelow(t, content)
+
+	live := begin(t, own.command(t, dir, "run", write(t, dir, "pod.yaml", podOf("web", "Always", `args: [app]`)+
+		`    - {name: waits, image: "podsim.local/spare:1", imagePullPolicy: Never, command: [/no/such]}
+`)))
+	live.until("| listening on")
+	o := own.perform(t, dir, "ps")
+	wants(t, o, exitOK, o.stdout, "alive")
+	id := strings.Fields(strings.Split(o.stdout, "\n")[1])[0]
+	o = own.perform(t, dir, "image", "rm", "podsim.local/sidekick:dev", "podsim.local/same:1", "podsim.local/none:1")
+	wants(t, o, exitUsage, o.stderr, "remove image podsim.local/sidekick:dev: it is used by run "+id+": stop that first",
+		"remove image podsim.local/none:1: the image is not present: podsim image ls lists those that are")
+	if o.stdout != "removed podsim.local/same:1\n" {
+		t.Errorf("one that nobody uses is to be removed all the same\n%s", o)
+	}
+	o = own.perform(t, dir, "image", "prune", "--all")
+	wants(t, o, exitOK, o.stdout, "removed other.example/kept:1\n")
+	o = own.perform(t, dir, "image", "ls")
+	wants(t, o, exitOK, o.stdout, "podsim.local/sidekick:dev ", "podsim.local/spare:1 ")
+	live.signal(os.Interrupt)
+	wants(t, live.end(), exitInterrupted, "")
+
+	o = own.perform(t, dir, "image", "rm", "podsim.local/sidekick:dev")
+	wants(t, o, exitOK, o.stdout, "removed podsim.local/sidekick:dev\n")
+	size, err := os.Stat(program)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if left := sizeBelow(t, content); full-left < size.Size() {
+		t.Errorf("%d bytes of %d are left after a program of %d was removed", left, full, size.Size())
+	}
+	o = own.perform(t, dir, "image", "make", "other.example/kept:1", program)
+	wants(t, o, exitOK, o.stdout)
+	o = own.perform(t, dir, "image", "prune")
+	if wants(t, o, exitOK, o.stdout); o.stdout != "removed podsim.local/spare:1\n" {
+		t.Errorf("prune is to remove what was made here, and nothing else\n%s", o)
+	}
+	o = own.perform(t, dir, "image", "prune", "--all")
+	wants(t, o, exitOK, o.stdout, "removed other.example/kept:1\n")
+	o = own.perform(t, dir, "image", "prune", "--all")
+	wants(t, o, exitOK, o.stdout, "nothing to remove\n")
+	if left := sizeBelow(t, content); left > 1<<20 {
+		t.Errorf("without an image %d bytes are left in %s", left, content)
 	}
 }

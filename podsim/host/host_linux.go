@@ -108,7 +108,7 @@ func (h *Host) record(ctx context.Context) (err error) {
 	var attachments []netns.Attachment
 	for i, p := range h.cfg.Pods {
 		id := podID(h.id, i)
-		rec.Pods = append(rec.Pods, rundir.Pod{ID: id, Name: p.Name, Namespace: p.Namespace, UID: string(p.UID)})
+		rec.Pods = append(rec.Pods, rundir.Pod{ID: id, Name: p.Name, Namespace: p.Namespace, UID: string(p.UID), Images: imagesOf(p)})
 		attachments = append(attachments, h.attachment(id))
 	}
 	if h.cfg.World != nil {

@@ -85,3 +85,11 @@ func (*Images) Make(context.Context, string, string) (string, error) {
 
 // FromBinary returns a *NotReadyError.
 func (*Images) FromBinary(context.Context, string) (string, error) { return "", Preflight(Config{}) }
+
+// Remove returns a *NotReadyError.
+func (*Images) Remove(context.Context, ...string) ([]string, error) {
+	return nil, Preflight(Config{})
+}
+
+// Prune returns a *NotReadyError.
+func (*Images) Prune(context.Context, bool) ([]string, error) { return nil, Preflight(Config{}) }

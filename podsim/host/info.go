@@ -2,6 +2,8 @@ package host
 
 import (
 	"errors"
+	"fmt"
+	"strings"
 	"time"
 )
 
@@ -18,4 +20,14 @@ type RunInfo struct {
 	Pods    []string
 	// Pieces are what it has outside its directory: mounts, addresses, cgroups, containers.
 	Pieces []string
+}
+
+// An ImageInUseError says that an image is not removed, and which runs need it.
+type ImageInUseError struct {
+	Ref  string
+	Runs []string
+}
+
+func (e *ImageInUseError) Error() string {
+	return fmt.Sprintf("remove image %s: it is used by run %s: stop that first (podsim ps says what it is)", e.Ref, strings.Join(e.Runs, ", "))
 }

@@ -162,16 +162,38 @@ func (c *Client) Images(ctx context.Context) ([]Image, error) {
 	return list, nil
 }
 
-// RemoveImage forgets an image; its content goes when nothing else needs it. It is idempotent.
-func (c *Client) RemoveImage(ctx context.Context, ref string) error {
-	full, err := ParseRef(ref)
-	if err != nil {
-		return err
-	}
-	if err := c.ctr.ImageService().Delete(ctx, full); ignoreNotFound(err) != nil {
-		return fmt.Errorf("remove image %s: %w", full, native(err))
+// RemoveImages forgets images, and returns when what nothing else needs has gone from the disk. It does not look who
+// uses them (ImageUsers does), and is idempotent.
+func (c *Client) RemoveImages(ctx context.Context, refs ...string) error {
+	for i, ref := range refs {
+		full, err := ParseRef(ref)
+		if err != nil {
+			return err
+		}
+		var o []images.DeleteOpt
+		if i == len(refs)-1 { // one collection for all of them
+			o = append(o, images.SynchronousDelete())
+		}
+		if err := c.ctr.ImageService().Delete(ctx, full, o...); ignoreNotFound(err) != nil {
+			return fmt.Errorf("remove image %s: %w", full, native(err))
+		}
 	}
 	return nil
+}
+
+// ImageUsers returns, by an image's reference, the runs that have containers of it, dead ones too.
+func (c *Client) ImageUsers(ctx context.Context) (map[string][]string, error) {
+	records, err := c.records(ctx, "")
+	if err != nil {
+		return nil, err
+	}
+	users := make(map[string][]string)
+	for _, r := range records {
+		if run := r.Labels[labelRun]; !slices.Contains(users[r.Image], run) {
+			users[r.Image] = append(users[r.Image], run)
+		}
+	}
+	return users, nil
 }
 
 // inspect reads what an image's manifest and config say. What a digest names never changes, so that is remembered.

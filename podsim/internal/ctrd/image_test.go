@@ -168,7 +168,7 @@ func TestLoad(t *testing.T) {
 	if err != nil || len(all) != 4 || all[0].Ref != "docker.io/library/busybox:1.2" || all[0].Size < 1<<20 || time.Since(all[0].Created) > time.Minute {
 		t.Errorf("the list is %+v, %v", all, err)
 	}
-	if err := errors.Join(c.RemoveImage(deadline(t), "busybox:1.2"), c.RemoveImage(deadline(t), "busybox:1.2")); err != nil {
+	if err := errors.Join(c.RemoveImages(deadline(t), "busybox:1.2"), c.RemoveImages(deadline(t), "busybox:1.2")); err != nil {
 		t.Errorf("removing twice: %v", err)
 	}
 	if _, err := c.Image(deadline(t), "busybox:1.2"); !errors.Is(err, ErrNoImage) {

@@ -37,6 +37,8 @@ type Pod struct {
 	Name      string `json:"name"`
 	Namespace string `json:"namespace,omitempty"`
 	UID       string `json:"uid,omitempty"`
+	// Images are the full references of those that its containers are made of.
+	Images []string `json:"images,omitempty"`
 }
 
 // writeRecord writes and syncs the record, then the directory that holds its name.
