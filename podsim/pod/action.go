@@ -3,6 +3,8 @@ package pod
 import (
 	"fmt"
 	"time"
+
+	corev1 "k8s.io/api/core/v1"
 )
 
 // An Op is a kind of effect.
@@ -52,6 +54,8 @@ const (
 
 	// OpUp accepts the pod: from now on the planner works on it. Performed by the driver.
 	OpUp
+	// OpUpdate changes the pod: from its end on, Spec is what is planned by. Performed by the driver.
+	OpUpdate
 	// OpDelete asks for the pod's termination, as an API delete does (TM-09). Performed by the driver.
 	OpDelete
 	// OpMark marks a point of a scenario on the timeline and does nothing. Performed by the driver.
@@ -62,14 +66,14 @@ var opNames = [...]string{
 	OpSetUp: "setUp", OpPrepare: "prepare", OpPull: "pull", OpCreate: "create", OpStart: "start", OpAwait: "await",
 	OpProbe: "probe", OpHook: "hook", OpSignal: "signal", OpRemove: "remove", OpTearDown: "tearDown",
 	OpRequest: "request", OpExec: "exec", OpRun: "run", OpRead: "read", OpFlows: "flows",
-	OpUp: "up", OpDelete: "delete", OpMark: "mark",
+	OpUp: "up", OpUpdate: "update", OpDelete: "delete", OpMark: "mark",
 }
 
 // Ops lists every operation in order.
 func Ops() []Op { return enumerate[Op](len(opNames)) }
 
 // ByDriver reports whether the driver performs o itself, without a Host.
-func (o Op) ByDriver() bool { return o == OpUp || o == OpDelete || o == OpMark }
+func (o Op) ByDriver() bool { return o >= OpUp && o <= OpMark }
 
 func (o Op) String() string                { return enumString("Op", opNames[:], int(o)) }
 func (o Op) MarshalText() ([]byte, error)  { return enumText("Op", opNames[:], int(o)) }
@@ -146,11 +150,12 @@ const (
 	StopStartup               // its startup probe failed (PB-13)
 	StopLiveness              // its liveness probe failed (PB-14)
 	StopPostStart             // its postStart hook failed (LH-02)
+	StopChange                // its image was changed in the pod (SC-16)
 	StopRestartAll            // all containers are restarted: it is given no grace, and taken away (RA-01)
 )
 
 var stopNames = [...]string{StopDelete: "delete", StopEnd: "end", StopDeadline: "deadline", StopStartup: "startup",
-	StopLiveness: "liveness", StopPostStart: "postStart", StopRestartAll: "restartAll"}
+	StopLiveness: "liveness", StopPostStart: "postStart", StopChange: "change", StopRestartAll: "restartAll"}
 
 // StopReasons lists the reasons in order.
 func StopReasons() []StopReason { return enumerate[StopReason](len(stopNames)) }
@@ -194,6 +199,9 @@ type Action struct {
 	// Stop says what an OpSignal, a preStop OpHook or an OpTearDown is part of, and an OpRemove that is part of a restart
 	// of all containers; zero where a director asked.
 	Stop StopReason `json:"stop,omitzero"`
+	// Image is the image of a container's instance as the pod names it: of an OpPrepare, OpPull, OpCreate or OpStart. A
+	// host takes it from here, and not from the pod, which may have been changed since the turn began.
+	Image string `json:"image,omitempty"`
 	// Waited is of an OpRemove that is part of a restart of all containers: its container was waiting to be started, and
 	// so keeps its own last end (RA-06).
 	Waited bool `json:"waited,omitempty"`
@@ -209,6 +217,8 @@ type Action struct {
 
 	// Kubelet is an OpUp's: how the kubelet behaves; nil: as its zero value does.
 	Kubelet *Kubelet `json:"kubelet,omitempty"`
+	// Spec is an OpUpdate's: the whole pod as it is from now on. Nobody changes it afterwards.
+	Spec *corev1.Pod `json:"spec,omitempty"`
 	// Grace is the asked gracePeriodSeconds of an OpDelete; nil: the pod's own.
 	Grace *int64 `json:"grace,omitempty"`
 	// Step is the step, counted from 1, of the scenario that asked for the action.

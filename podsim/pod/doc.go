@@ -25,13 +25,14 @@
 // Which kubelet it is, by release, gates, pace of back-offs and clock, an OpUp says (kubelet.go, gate.go, GATES.md).
 //
 // Where to look: next.go has the order of things, look.go what a sync finds to do, sync.go how it is walked,
-// termination.go how containers stop, reset.go how all are restarted at once, restart.go and backoff.go whether and when they start again, probe.go when they
-// are probed; fold.go what an event changes; podstatus.go and phase.go what is reported, waiting.go the same in words.
+// termination.go how containers stop, reset.go how all are restarted at once, update.go what a changed pod means,
+// restart.go and backoff.go whether and when containers start again, probe.go when they are probed; fold.go what an
+// event changes; podstatus.go and phase.go what is reported, waiting.go the same in words.
 // testdata shows every rule, by its id, as a case that can be read in a minute.
 //
 // Where podsim decides otherwise than the kubelet, because it is driven by events and not by polling:
 //   - A sync begins at once when there is reason for one. What the kubelet tries again "about every 10 s" is tried
-//     exactly 10 s after it failed (BO-11), and by no other sync before.
+//     exactly 10 s after it failed (BO-11), and by no other sync before but one that a changed pod causes.
 //   - A status is not held back until a sync ends. Started and Ready are, since they decide about traffic and order.
 //   - A delete cuts a sync short. What is in flight ends; nothing more is started, and a postStart hook that hangs
 //     holds up nobody. A kubelet would finish the sync first, however long that takes.

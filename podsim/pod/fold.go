@@ -126,6 +126,15 @@ func (f *fold) begin(a *Action) error {
 		if a.Kubelet != nil {
 			f.s.kubelet = newOptions(*a.Kubelet)
 		}
+	case OpUpdate:
+		switch {
+		case !f.s.Up():
+			return errors.New("nobody has asked for the pod (OpUp)")
+		case f.s.Gone():
+			return errors.New("the pod is gone")
+		case a.Spec == nil:
+			return errors.New("it does not say what the pod is from now on")
+		}
 	case OpDelete:
 		f.s.pod = a.Pod
 	case OpSetUp:
@@ -263,6 +272,10 @@ func (f *fold) beginTurn(c *ContainerStatus, a *Action) {
 	if c.Role == RoleMain && f.s.initialized.IsZero() {
 		f.s.initialized = f.at
 	}
+	if c.key != a.Image && c.key != "" {
+		c.crash, c.pull = backOff{}, backOff{}
+	}
+	c.key, c.turn = a.Image, a.Image
 	if c.State == StateExited {
 		c.crash.next(c.Exit.FinishedAt, f.at, f.s.options().crash)
 	}
@@ -300,6 +313,8 @@ func (f *fold) ended(e Event) error {
 	switch a.Op {
 	case OpUp:
 		f.s.up = f.at
+	case OpUpdate:
+		f.update(a.Spec)
 	case OpDelete:
 		f.s.deletes = append(slices.Clip(f.s.deletes), deletion{at: f.at, grace: a.Grace})
 		f.s.sync.drop(f.at)
@@ -371,7 +386,7 @@ func (f *fold) endPull(c *ContainerStatus, e Event) {
 	switch {
 	case e.Failure == nil:
 		if e.Image != nil {
-			c.Image = *e.Image
+			c.pulled = *e.Image
 		}
 	case pullBacksOff(e.Failure.Reason):
 		c.pull.next(f.at, f.at, f.s.options().pull)
@@ -386,7 +401,8 @@ func (f *fold) endCreate(c *ContainerStatus, a *Action, e Event) {
 		f.failStart(c, OpCreate, e.Failure, syncRetry)
 		return
 	}
-	fresh := ContainerStatus{Name: c.Name, Role: c.Role, Image: c.Image, Instance: a.Instance, State: StateCreated,
+	fresh := ContainerStatus{Name: c.Name, Role: c.Role, Image: c.Image, ImageName: c.ImageName, Instance: a.Instance, State: StateCreated,
+		key: c.key, turn: c.turn, pulled: c.pulled, made: c.turn,
 		Last: c.lastEnd(), Started: c.Started, Ready: c.Ready, StartedSince: c.StartedSince, ReadySince: c.ReadySince,
 		Failure: c.Failure, FailedOp: c.FailedOp, FailedAt: c.FailedAt, crash: c.crash, pull: c.pull, prepared: c.prepared, tried: c.tried}
 	if e.Instance != nil {
@@ -398,11 +414,14 @@ func (f *fold) endCreate(c *ContainerStatus, a *Action, e Event) {
 func (f *fold) endStart(c *ContainerStatus, e Event) {
 	if e.Failure != nil {
 		// The runtime keeps the instance as one that has ended (ST-12), and crash back-off alone delays the next.
+		if c.ImageName == "" || c.ImageName == c.made {
+			c.Image, c.ImageName = c.pulled, c.made
+		}
 		f.failStart(c, OpStart, e.Failure, 0)
 		f.exit(c, Termination{Exit: Exit{Code: startErrorCode, Message: e.Failure.Message}, Reason: "StartError"})
 		return
 	}
-	c.State, c.StartedAt = StateRunning, f.at
+	c.State, c.StartedAt, c.Image, c.ImageName = StateRunning, f.at, c.pulled, c.made
 	if e.Instance != nil {
 		c.PID = e.Instance.PID
 		if e.Instance.ContainerID != "" {

@@ -30,6 +30,8 @@ var update = flag.Bool("update", false, "rewrite the golden files in testdata")
 //	up [OPTION=VALUE...]          what a user does; the options are a Kubelet's: version, gates, backoff, maxBackOff,
 //	                              ticks and poll, the gates as +NAME or -NAME with commas between
 //	delete [SECONDS]
+//	image CONTAINER IMAGE         the pod is changed: a container's image
+//	deadline SECONDS              or its activeDeadlineSeconds
 //	hold OP [CONTAINER [KIND]]    from now on, such actions are answered only by end
 //	free OP [CONTAINER [KIND]]    and now they are again, and those in flight are answered at once
 //	answer OP CONTAINER [KIND] REASON MESSAGE   from now on, such actions fail; REASON ok: they succeed again
@@ -110,6 +112,7 @@ type game struct {
 	held       []string
 	answers    map[string]Failure
 	lastID     int
+	updated    bool // the pod was changed; images are shown
 	out        strings.Builder
 }
 
@@ -175,6 +178,8 @@ func (g *game) command(w []string) error {
 			a.Grace = &n
 		}
 		g.begins(a)
+	case "image", "deadline":
+		return g.update(w)
 	case "hold":
 		g.held = append(g.held, strings.Join(w[1:], " "))
 		return nil
@@ -215,6 +220,24 @@ func (g *game) command(w []string) error {
 	default:
 		return fmt.Errorf("there is no command %q", w[0])
 	}
+	return g.settle()
+}
+
+// update changes the pod.
+func (g *game) update(w []string) error {
+	p := g.p.DeepCopy()
+	switch w[0] {
+	case "image":
+		containerOf(p, w[1]).Image = w[2]
+	case "deadline":
+		n, err := strconv.ParseInt(w[1], 10, 64)
+		if err != nil {
+			return err
+		}
+		p.Spec.ActiveDeadlineSeconds = &n
+	}
+	g.p, g.updated = p, true
+	g.begins(Action{Op: OpUpdate, Pod: p.Name, Spec: p})
 	return g.settle()
 }
 
@@ -501,6 +524,9 @@ func containerLine(g *game, c corev1.ContainerStatus) string {
 		return ""
 	}
 	line := state(c.State)
+	if g.updated {
+		line = c.Image + " " + line
+	}
 	if c.Started != nil && *c.Started {
 		line += ", started"
 	}

@@ -8,7 +8,7 @@ import (
 
 // findings is what one look at the pod finds to be done (ST-02): the content of a sync, before back-off is asked.
 type findings struct {
-	stops  []string // to be stopped, for a probe that failed
+	stops  []string // to be stopped, for a probe that failed or an image that was changed
 	starts []string // to be started, the stopped ones among them; init containers first
 	resets []string // to be taken away, before anything else is done (RA-01)
 	end    bool     // the pod is at its end: stop what is left, start nothing
@@ -40,9 +40,9 @@ func look(p *corev1.Pod, s *Status) findings {
 				f.starts = append(f.starts, spec.Name)
 				due++
 			}
-		case probeFailed(c) != 0:
+		case stopCause(spec, RoleMain, c) != 0:
 			f.stops = append(f.stops, spec.Name)
-			if s.restartsWhenKilled(p, spec) {
+			if changed(spec, c) || s.restartsWhenKilled(p, spec) {
 				f.starts = append(f.starts, spec.Name)
 				due++
 			}
@@ -77,17 +77,6 @@ func finished(p *corev1.Pod, s *Status) bool {
 		}
 	}
 	return true
-}
-
-// probeFailed returns why a running container has to be stopped for a probe's sake; zero if it does not.
-func probeFailed(c *ContainerStatus) StopReason {
-	switch {
-	case c.probed[ProbeLiveness].Result == Failed:
-		return StopLiveness
-	case c.probed[ProbeStartup].Result == Failed:
-		return StopStartup
-	}
-	return 0
 }
 
 // lookAtInit finds what init containers need, and reports whether initialisation is complete. It goes through them
@@ -139,7 +128,7 @@ func (f *findings) lookAtOne(p *corev1.Pod, s *Status, spec *corev1.Container, c
 	case c.State == StateCreated: // ST-12
 		f.starts = append(f.starts, spec.Name)
 	case c.Running():
-		if sidecar && probeFailed(c) != 0 { // SC-10, SC-12
+		if stopCause(spec, initRole(spec), c) != 0 { // SC-10, SC-12, SC-16
 			f.stops = append(f.stops, spec.Name)
 			f.starts = append(f.starts, spec.Name)
 		}

@@ -102,7 +102,7 @@ func (n *planner) prepare() {
 		if n.s.seen(c.Name).prepared || !preparable(n.p, c) {
 			continue
 		}
-		n.do(Action{Op: OpPrepare, Container: c.Name}, "nothing that runs before it can change how it is created")
+		n.do(Action{Op: OpPrepare, Container: c.Name, Image: c.Image}, "nothing that runs before it can change how it is created")
 	}
 }
 
@@ -241,7 +241,7 @@ func (n *planner) start(spec *corev1.Container, c *ContainerStatus) {
 	a := Action{Container: spec.Name, Sync: n.s.sync.number, Then: n.s.sync.then}
 	switch stage := n.s.sync.stage; {
 	case stage == 0:
-		a.Op, a.Instance, a.Role = OpPull, c.nextInstance(), RoleOf(n.p, spec.Name)
+		a.Op, a.Instance, a.Role, a.Image = OpPull, c.nextInstance(), RoleOf(n.p, spec.Name), spec.Image
 		n.do(a, "%s", n.whyStart(spec, c))
 	case stage == OpPull && n.preparing(spec.Name):
 		n.wait(spec.Name, "waits until it has been prepared")
@@ -249,10 +249,10 @@ func (n *planner) start(spec *corev1.Container, c *ContainerStatus) {
 		a.Op, a.Instance = OpRemove, c.Instance
 		n.do(a, "instance %d takes its place", c.Instance+1)
 	case stage == OpPull || stage == OpRemove:
-		a.Op, a.Instance = OpCreate, c.nextInstance()
+		a.Op, a.Instance, a.Image = OpCreate, c.nextInstance(), c.turn
 		n.do(a, "its image is present")
 	case stage == OpCreate:
-		a.Op, a.Instance, a.Role, a.Probes = OpStart, c.Instance, RoleOf(n.p, spec.Name), probesOf(spec)
+		a.Op, a.Instance, a.Image, a.Role, a.Probes = OpStart, c.Instance, c.made, RoleOf(n.p, spec.Name), probesOf(spec)
 		if hasPostStart(spec) {
 			a.Hook = HookPostStart
 		}
@@ -274,6 +274,8 @@ func (n *planner) preparing(container string) bool {
 
 func (n *planner) whyStart(spec *corev1.Container, c *ContainerStatus) string {
 	switch {
+	case c.stop.reason == StopChange && c.State == StateExited:
+		return "its image is " + spec.Image + " from now on (SC-16)"
 	case c.Failure != nil && !c.retryAt.IsZero():
 		return "tried again after " + c.Failure.Reason
 	case c.State == StateExited && n.s.options().Pace == PaceOff:

@@ -1,6 +1,7 @@
 package pod
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -100,7 +101,7 @@ func (r *report) addresses(st *corev1.PodStatus) {
 func (r *report) container(spec *corev1.Container) corev1.ContainerStatus {
 	c := r.s.seen(spec.Name)
 	started := c.Started
-	st := corev1.ContainerStatus{Name: spec.Name, Image: spec.Image, ImageID: imageID(c.Image), Ready: c.Ready,
+	st := corev1.ContainerStatus{Name: spec.Name, Image: cmp.Or(c.ImageName, spec.Image), ImageID: imageID(c.Image), Ready: c.Ready,
 		RestartCount: int32(c.RestartCount()), Started: &started}
 	if c.ContainerID != "" {
 		st.ContainerID = runtimeScheme + c.ContainerID
@@ -146,6 +147,9 @@ func (r *report) waiting(spec *corev1.Container, c *ContainerStatus) *corev1.Con
 	switch {
 	case c.Running(), r.s.Ending() && c.State == StateExited:
 		return nil
+	case c.State == StateExited && !n.toStart(spec, c) && r.s.due(spec.Name):
+		// It is replaced although its policy would not restart it, and so is not over.
+		return &corev1.ContainerStateWaiting{Reason: "ContainerCreating"}
 	case c.State == StateExited && (!n.toStart(spec, c) || r.s.resetsAll(spec)):
 		return nil
 	}

@@ -198,6 +198,8 @@ func (w *walk) step() {
 	switch n := rapid.IntRange(0, 20).Draw(w.T, "what"); {
 	case n == 0:
 		w.delete()
+	case n == 1 && !w.s.Gone():
+		w.update()
 	case n < 6 || len(flight) == 0:
 		w.pass()
 	default:
@@ -210,6 +212,21 @@ func (w *walk) delete() {
 	g := rapid.Int64Range(-1, 40).Draw(w.T, "grace")
 	w.lastID++
 	a := Action{ID: w.lastID, Op: OpDelete, Pod: w.p.Name, Grace: &g}
+	w.happens(Event{Kind: Began, Action: a})
+	w.happens(Event{Kind: Ended, Action: a.Ref()})
+}
+
+// update changes the image of one container.
+func (w *walk) update() {
+	p := w.p.DeepCopy()
+	var names []string
+	for c := range containersOf(p) {
+		names = append(names, c.Name)
+	}
+	containerOf(p, rapid.SampledFrom(names).Draw(w.T, "container")).Image = rapid.SampledFrom([]string{"i:1", "i:2"}).Draw(w.T, "image")
+	w.p = p
+	w.lastID++
+	a := Action{ID: w.lastID, Op: OpUpdate, Pod: p.Name, Spec: p}
 	w.happens(Event{Kind: Began, Action: a})
 	w.happens(Event{Kind: Ended, Action: a.Ref()})
 }
@@ -235,6 +252,8 @@ func (w *walk) answer(a Action, fails bool) {
 		if fails {
 			e.Probe.Result = Failed
 		}
+	case a.Op == OpPull && !fails:
+		e.Image = &Image{ID: "sha256:" + a.Image}
 	case fails && a.Op != OpTearDown && a.Op != OpSignal:
 		e.Failure = &Failure{Reason: "Failed", Message: "it failed"}
 	}

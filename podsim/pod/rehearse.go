@@ -10,7 +10,7 @@ import (
 
 // An Ask is something that a user or a scenario does in a rehearsal.
 type Ask struct {
-	// Action is what is asked for: an OpDelete, or a director's OpSignal.
+	// Action is what is asked for: an OpUpdate, an OpDelete, or a director's OpSignal.
 	Action Action
 	// After is when: after the rehearsal's beginning or, with Ready, after the pod first is ready or has ended.
 	After time.Duration
@@ -97,6 +97,9 @@ func (r *rehearsal) begun(a Action) error {
 	a.ID = r.lastID
 	if err := r.fold(Event{Kind: Began, Time: r.now, Action: a}); err != nil {
 		return err
+	}
+	if a.Op == OpUpdate {
+		r.p = a.Spec
 	}
 	if a.Op.ByDriver() {
 		return r.fold(Event{Kind: Ended, Time: r.now, Action: a.Ref()})

@@ -102,7 +102,7 @@ func (f *fold) endReset() {
 
 // takeAway folds that a container is gone, for a reset. What it is known by stays: its number, and its back-off.
 func (f *fold) takeAway(c *ContainerStatus, waited bool) {
-	fresh := ContainerStatus{Name: c.Name, Role: c.Role, Image: c.Image, Instance: c.Instance, reset: true,
+	fresh := ContainerStatus{Name: c.Name, Role: c.Role, Image: c.Image, ImageName: c.ImageName, Instance: c.Instance, reset: true, key: c.key,
 		Last: c.lastEnd(), Started: c.Started, Ready: c.Ready, StartedSince: c.StartedSince, ReadySince: c.ReadySince,
 		crash: c.crash, pull: c.pull, prepared: c.prepared}
 	if !waited { // RA-06; one that waited counts when it is started

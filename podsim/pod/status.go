@@ -79,7 +79,10 @@ type ContainerStatus struct {
 	Instance    int
 	ContainerID string
 	PID         int // of the running instance, as the host sees it
-	Image       Image
+	// Image and ImageName are those of the newest instance that was started, the name as the pod had it then. They
+	// stay as they were while an instance of another image is being made.
+	Image     Image
+	ImageName string
 
 	// StartedAt is when the newest instance was started; zero if it never was.
 	StartedAt time.Time
@@ -106,6 +109,11 @@ type ContainerStatus struct {
 	retryAt time.Time // a failed attempt is not repeated before; zero: only the back-off of crashes counts
 	crash   backOff
 	pull    backOff
+
+	key    string // the image that the back-offs are counted for (BO-05)
+	turn   string // the image of the newest attempt to start it
+	pulled Image  // what it was found to be
+	made   string // the image that the newest instance was made of
 
 	prepared bool // OpPrepare was asked for
 	tried    bool // its first turn in a sync has begun

@@ -2,6 +2,7 @@ package pod
 
 import (
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -88,6 +89,12 @@ func (s *Status) advance(now time.Time) {
 			p.drop(now)
 		}
 	}
+}
+
+// due reports whether the sync under way is still to start a container, or is about it.
+func (s *Status) due(container string) bool {
+	p := &s.sync
+	return p.active && (p.turn == container && !p.stopping && !p.failed || slices.Contains(p.then, container))
 }
 
 func (s *pass) give(turn string, stopping bool) {

@@ -148,7 +148,7 @@ func (n *planner) stopsBefore(spec *corev1.Container) (names []string) {
 func (n *planner) stopOne(spec *corev1.Container, c *ContainerStatus) stopping {
 	f := stopping{reason: c.stop.reason, from: c.stop.at, grace: graceOf(n.p), sync: &n.s.sync}
 	if f.reason == 0 {
-		f.reason, f.from = probeFailed(c), n.now
+		f.reason, f.from = stopCause(spec, RoleOf(n.p, spec.Name), c), n.now
 		if n.s.sync.reset {
 			f.reason = StopRestartAll
 		}
@@ -200,7 +200,7 @@ func (n *planner) waitForOthers(spec *corev1.Container, f stopping, ended time.T
 
 // term sends a container its stop signal.
 func (n *planner) term(spec *corev1.Container, c *ContainerStatus, f stopping) {
-	n.doStop(Action{Op: OpSignal, Container: spec.Name, Instance: c.Instance, Signal: stopSignal(c)}, f, "%s", n.whyStop(f))
+	n.doStop(Action{Op: OpSignal, Container: spec.Name, Instance: c.Instance, Signal: stopSignal(c)}, f, "%s", n.whyStop(spec, f))
 }
 
 // preStop runs a container's preStop hook, all of them at once and none of them twice (TM-04, TM-12). It reports
@@ -213,7 +213,7 @@ func (n *planner) preStop(spec *corev1.Container, c *ContainerStatus, f stopping
 	switch {
 	case c.stop.hook.IsZero() && n.now.Before(cut):
 		n.doStop(Action{Op: OpHook, Container: spec.Name, Instance: c.Instance, Hook: HookPreStop,
-			Timeout: cut.Sub(n.now)}, f, "%s", n.whyStop(f))
+			Timeout: cut.Sub(n.now)}, f, "%s", n.whyStop(spec, f))
 		return false, cut, 0
 	case !c.stop.hook.IsZero() && c.stop.hookEnd.IsZero() && n.now.Before(cut):
 		n.wakeAt(cut)
@@ -324,7 +324,7 @@ func (n *planner) hookHolds(c *ContainerStatus, f stopping) bool {
 }
 
 // whyStop says in words why a container is stopped.
-func (n *planner) whyStop(f stopping) string {
+func (n *planner) whyStop(spec *corev1.Container, f stopping) string {
 	switch f.reason {
 	case StopDelete:
 		return "the pod was deleted"
@@ -334,6 +334,11 @@ func (n *planner) whyStop(f stopping) string {
 		return "its " + f.reason.String() + " probe failed"
 	case StopPostStart:
 		return "its postStart hook failed (LH-02)"
+	case StopChange:
+		if RoleOf(n.p, spec.Name) == RoleSidecar {
+			return "Init container " + spec.Name + " definition changed" // the kubelet's words
+		}
+		return "Container " + spec.Name + " definition changed, will be restarted"
 	case StopRestartAll:
 		return "a container asked that all be restarted (RA-01)"
 	}
