@@ -123,13 +123,14 @@ type Role uint8
 
 // The roles.
 const (
-	_           Role = iota
-	RoleInit         // a regular init container: runs to its end, before what follows it (IN-01)
-	RoleSidecar      // an init container with restartPolicy Always (SC-01)
-	RoleMain         // one of spec.containers
+	_             Role = iota
+	RoleInit           // a regular init container: runs to its end, before what follows it (IN-01)
+	RoleSidecar        // an init container with restartPolicy Always (SC-01)
+	RoleMain           // one of spec.containers
+	RoleEphemeral      // one of spec.ephemeralContainers: started once, whenever it was added (EC-01)
 )
 
-var roleNames = [...]string{RoleInit: "init", RoleSidecar: "sidecar", RoleMain: "main"}
+var roleNames = [...]string{RoleInit: "init", RoleSidecar: "sidecar", RoleMain: "main", RoleEphemeral: "ephemeral"}
 
 // Roles lists the roles in order.
 func Roles() []Role { return enumerate[Role](len(roleNames)) }

@@ -61,7 +61,7 @@ func TestEveryEnumValueIsFoundAgainByItsName(t *testing.T) {
 func TestEveryEnumListsAllItsValues(t *testing.T) {
 	for name, got := range map[string][2]int{
 		"Op": {len(Ops()), int(OpMark)}, "ProbeKind": {len(ProbeKinds()), int(ProbeReadiness)},
-		"HookKind": {len(HookKinds()), int(HookPreStop)}, "Role": {len(Roles()), int(RoleMain)},
+		"HookKind": {len(HookKinds()), int(HookPreStop)}, "Role": {len(Roles()), int(RoleEphemeral)},
 		"StopReason": {len(StopReasons()), int(StopRestartAll)}, "Kind": {len(Kinds()), int(Noted)},
 		"Result": {len(Results()), int(Unknown)}, "Verdict": {len(Verdicts()), int(Unproxied)},
 		"State": {len(States()), int(StateExited)}, "Gate": {len(Gates()), int(GateSupplementalGroupsPolicy)},

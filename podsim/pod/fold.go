@@ -498,7 +498,7 @@ func (f *fold) settle() {
 		over := !f.s.sync.active || f.s.sync.number != c.synced
 		settled := c.State == StateRunning && over
 		started := settled && (!c.has[ProbeStartup] || c.probed[ProbeStartup].Result == Success)
-		ready := started && c.Role != RoleInit && (!c.has[ProbeReadiness] || c.probed[ProbeReadiness].Result == Success)
+		ready := started && c.Role != RoleInit && c.Role != RoleEphemeral && (!c.has[ProbeReadiness] || c.probed[ProbeReadiness].Result == Success)
 		ready = ready || c.Role == RoleInit && c.exitedZero()
 		if settled == c.settled.IsZero() || started != c.Started || ready != c.Ready {
 			f.change(c.Name, settled, started, ready)

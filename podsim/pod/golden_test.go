@@ -32,6 +32,7 @@ var update = flag.Bool("update", false, "rewrite the golden files in testdata")
 //	delete [SECONDS]
 //	image CONTAINER IMAGE         the pod is changed: a container's image
 //	deadline SECONDS              or its activeDeadlineSeconds
+//	debug CONTAINER               or an ephemeral container is added
 //	hold OP [CONTAINER [KIND]]    from now on, such actions are answered only by end
 //	free OP [CONTAINER [KIND]]    and now they are again, and those in flight are answered at once
 //	answer OP CONTAINER [KIND] REASON MESSAGE   from now on, such actions fail; REASON ok: they succeed again
@@ -178,7 +179,7 @@ func (g *game) command(w []string) error {
 			a.Grace = &n
 		}
 		g.begins(a)
-	case "image", "deadline":
+	case "image", "deadline", "debug":
 		return g.update(w)
 	case "hold":
 		g.held = append(g.held, strings.Join(w[1:], " "))
@@ -229,6 +230,9 @@ func (g *game) update(w []string) error {
 	switch w[0] {
 	case "image":
 		containerOf(p, w[1]).Image = w[2]
+	case "debug":
+		p.Spec.EphemeralContainers = append(p.Spec.EphemeralContainers, corev1.EphemeralContainer{
+			EphemeralContainerCommon: corev1.EphemeralContainerCommon{Name: w[1], Image: "i:1"}})
 	case "deadline":
 		n, err := strconv.ParseInt(w[1], 10, 64)
 		if err != nil {
@@ -496,12 +500,8 @@ func (g *game) show() {
 		fmt.Fprint(&g.out, " done")
 	}
 	fmt.Fprintln(&g.out)
-	for i, c := range slices.Concat(st.InitContainerStatuses, st.ContainerStatuses) {
-		kind := "main"
-		if i < len(st.InitContainerStatuses) {
-			kind = RoleOf(g.p, c.Name).String()
-		}
-		fmt.Fprintf(&g.out, "  %-7s %-7s #%d %s\n", c.Name, kind, c.RestartCount, containerLine(g, c))
+	for _, c := range slices.Concat(st.InitContainerStatuses, st.ContainerStatuses, st.EphemeralContainerStatuses) {
+		fmt.Fprintf(&g.out, "  %-7s %-7s #%d %s\n", c.Name, RoleOf(g.p, c.Name), c.RestartCount, containerLine(g, c))
 	}
 }
 

@@ -9,7 +9,7 @@ import (
 // findings is what one look at the pod finds to be done (ST-02): the content of a sync, before back-off is asked.
 type findings struct {
 	stops  []string // to be stopped, for a probe that failed or an image that was changed
-	starts []string // to be started, the stopped ones among them; init containers first
+	starts []string // to be started, the stopped ones among them; ephemeral containers first, then init containers
 	resets []string // to be taken away, before anything else is done (RA-01)
 	end    bool     // the pod is at its end: stop what is left, start nothing
 }
@@ -27,6 +27,11 @@ func look(p *corev1.Pod, s *Status) findings {
 		return findings{resets: resets}
 	}
 	f := findings{}
+	for i := range p.Spec.EphemeralContainers { // EC-03
+		if spec := ephemeral(p, i); s.seen(spec.Name).State == 0 {
+			f.starts = append(f.starts, spec.Name)
+		}
+	}
 	if initialized := f.lookAtInit(p, s); f.end || !initialized {
 		return f
 	}

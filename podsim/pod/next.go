@@ -290,6 +290,8 @@ func (n *planner) whyStart(spec *corev1.Container, c *ContainerStatus) string {
 		begin = "all containers are restarted (RA-07)"
 	}
 	switch RoleOf(n.p, spec.Name) {
+	case RoleEphemeral:
+		return "it was added to the pod (EC-03)"
 	case RoleMain:
 		if len(n.p.Spec.InitContainers) == 0 {
 			return begin

@@ -10,6 +10,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
+// byName orders statuses as the kubelet does those of mains and of ephemeral containers, but not of init containers.
+func byName(a, b corev1.ContainerStatus) int { return cmp.Compare(a.Name, b.Name) }
+
 // PodStatus is what Kubernetes would report of the pod (PH). The caller owns it. now decides between reasons that
 // follow each other in time, such as ErrImagePull and ImagePullBackOff.
 //
@@ -29,6 +32,11 @@ func (s Status) PodStatus(p *corev1.Pod, now time.Time) corev1.PodStatus {
 	for i := range p.Spec.Containers {
 		st.ContainerStatuses = append(st.ContainerStatuses, r.container(&p.Spec.Containers[i]))
 	}
+	for i := range p.Spec.EphemeralContainers {
+		c := r.container(ephemeral(p, i))
+		c.Started = nil // the kubelet does not look for it
+		st.EphemeralContainerStatuses = append(st.EphemeralContainerStatuses, c)
+	}
 	st.Phase = r.phase(&st)
 	if s.Deleting() && s.Gone() {
 		r.giveUp(&st)
@@ -38,6 +46,8 @@ func (s Status) PodStatus(p *corev1.Pod, now time.Time) corev1.PodStatus {
 		st.Message = "Pod was active on the node longer than the specified deadline"
 	}
 	st.Conditions = r.conditions(&st)
+	slices.SortStableFunc(st.ContainerStatuses, byName)
+	slices.SortStableFunc(st.EphemeralContainerStatuses, byName)
 	return st
 }
 

@@ -216,12 +216,16 @@ func (w *walk) delete() {
 	w.happens(Event{Kind: Ended, Action: a.Ref()})
 }
 
-// update changes the image of one container.
+// update changes the image of one container, or adds an ephemeral one.
 func (w *walk) update() {
 	p := w.p.DeepCopy()
 	var names []string
 	for c := range containersOf(p) {
 		names = append(names, c.Name)
+	}
+	if n := len(p.Spec.EphemeralContainers); n < 2 && rapid.IntRange(0, 3).Draw(w.T, "debug") == 0 {
+		p.Spec.EphemeralContainers = append(p.Spec.EphemeralContainers, corev1.EphemeralContainer{
+			EphemeralContainerCommon: corev1.EphemeralContainerCommon{Name: fmt.Sprintf("e%d", n), Image: "i:1"}})
 	}
 	containerOf(p, rapid.SampledFrom(names).Draw(w.T, "container")).Image = rapid.SampledFrom([]string{"i:1", "i:2"}).Draw(w.T, "image")
 	w.p = p

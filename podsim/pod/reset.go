@@ -110,7 +110,7 @@ func (f *fold) takeAway(c *ContainerStatus, waited bool) {
 	}
 	*c = fresh
 	for _, other := range f.s.containers {
-		if other.State != 0 {
+		if other.State != 0 && other.Role != RoleEphemeral {
 			return
 		}
 	}

@@ -9,7 +9,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// RoleOf returns what a container is to its pod; zero if the pod has no init or main container of that name.
+// RoleOf returns what a container is to its pod; zero if the pod has no container of that name.
 func RoleOf(p *corev1.Pod, name string) Role {
 	if i := initIndex(p, name); i >= 0 {
 		return initRole(&p.Spec.InitContainers[i])
@@ -19,7 +19,17 @@ func RoleOf(p *corev1.Pod, name string) Role {
 			return RoleMain
 		}
 	}
+	for i := range p.Spec.EphemeralContainers {
+		if p.Spec.EphemeralContainers[i].Name == name {
+			return RoleEphemeral
+		}
+	}
 	return 0
+}
+
+// ephemeral is the i-th of a pod's ephemeral containers, as a container.
+func ephemeral(p *corev1.Pod, i int) *corev1.Container {
+	return (*corev1.Container)(&p.Spec.EphemeralContainers[i].EphemeralContainerCommon)
 }
 
 // initRole tells a sidecar from a regular init container. No other restart policy makes a sidecar (SC-23).
@@ -32,6 +42,19 @@ func initRole(c *corev1.Container) Role {
 
 func initIndex(p *corev1.Pod, name string) int {
 	return slices.IndexFunc(p.Spec.InitContainers, func(c corev1.Container) bool { return c.Name == name })
+}
+
+// allContainersOf yields a pod's ephemeral containers and then those of containersOf: in the order in which one sync
+// would start them.
+func allContainersOf(p *corev1.Pod) iter.Seq[*corev1.Container] {
+	return func(yield func(*corev1.Container) bool) {
+		for i := range p.Spec.EphemeralContainers {
+			if !yield(ephemeral(p, i)) {
+				return
+			}
+		}
+		containersOf(p)(yield)
+	}
 }
 
 // containersOf yields a pod's init containers and then its mains, in the order of the spec.
@@ -52,7 +75,7 @@ func containersOf(p *corev1.Pod) iter.Seq[*corev1.Container] {
 
 // containerOf returns a container's spec, nil if the pod has none of that name.
 func containerOf(p *corev1.Pod, name string) *corev1.Container {
-	for c := range containersOf(p) {
+	for c := range allContainersOf(p) {
 		if c.Name == name {
 			return c
 		}

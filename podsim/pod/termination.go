@@ -34,7 +34,7 @@ type stopping struct {
 func (n *planner) end() {
 	frame := n.podStop()
 	running := false
-	for c := range containersOf(n.p) {
+	for c := range allContainersOf(n.p) {
 		running = n.stop(c, n.s.seen(c.Name), n.stopWithPod(frame, c)) || running
 	}
 	if !n.strangers() && !running {

@@ -10,7 +10,7 @@ import (
 // waitForTurns says of every container that has still to be started what holds it back. w is what the worker is
 // busy with, nil if nothing.
 func (n *planner) waitForTurns(w *Action) {
-	for spec := range containersOf(n.p) {
+	for spec := range allContainersOf(n.p) {
 		c := n.s.seen(spec.Name)
 		s := &n.s.sync
 		if s.active && s.turn == spec.Name || !n.toStart(spec, c) {
@@ -42,6 +42,8 @@ func (n *planner) toStart(spec *corev1.Container, c *ContainerStatus) bool {
 	switch RoleOf(n.p, spec.Name) {
 	case RoleSidecar:
 		return true
+	case RoleEphemeral: // EC-01
+		return false
 	case RoleInit:
 		return c.Exit.Code != 0 && n.s.restarts(n.p, spec, c.Exit.Code)
 	default:
@@ -61,6 +63,9 @@ func held(p *corev1.Pod, c *ContainerStatus, now time.Time) string {
 
 // gate names the init container that has to come further before a container may start, in words; empty if none has.
 func (n *planner) gate(spec *corev1.Container) string {
+	if RoleOf(n.p, spec.Name) == RoleEphemeral { // EC-03
+		return ""
+	}
 	inits := n.p.Spec.InitContainers
 	last := initIndex(n.p, spec.Name)
 	if last < 0 {
