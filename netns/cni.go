@@ -33,6 +33,9 @@ type Attachment struct {
 	IfName      string `json:"ifName"`
 	// NetNS is where the namespace is pinned.
 	NetNS string `json:"netns"`
+	// Ports are those of the machine that lead to the namespace while it is attached. On podsim's own network podsim
+	// sees to them; elsewhere a plugin has to, one with the capability portMappings.
+	Ports []HostPort `json:"ports,omitempty"`
 }
 
 // A Result is what an attachment came to.

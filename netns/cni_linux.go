@@ -2,7 +2,6 @@ package netns
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -35,6 +34,9 @@ func (c CNI) Attach(ctx context.Context, a Attachment) (Result, error) {
 			return Result{}, err
 		}
 	}
+	if err := a.checkPublishable(list); err != nil {
+		return Result{}, fmt.Errorf("attach %s to network %s: %w", a.ContainerID, list.Name, err)
+	}
 	res, err := c.add(ctx, list, a)
 	if err != nil {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), detachPatience)
@@ -53,11 +55,11 @@ func (c CNI) add(ctx context.Context, list *libcni.NetworkConfigList, a Attachme
 	if err != nil {
 		return Result{}, err
 	}
-	second, err := a.addSecondFamily(res)
-	if err != nil {
-		return Result{}, err
+	if own, ok := a.ownConf(); ok {
+		if res.IPs, err = a.finish(ctx, own, res.IPs); err != nil {
+			return Result{}, err
+		}
 	}
-	res.IPs = append(res.IPs, second...)
 	if res.HostLink == "" {
 		return res, nil
 	}
@@ -68,19 +70,36 @@ func (c CNI) add(ctx context.Context, list *libcni.NetworkConfigList, a Attachme
 	if err != nil {
 		return Result{}, fmt.Errorf("mark link %s as ours: %w", res.HostLink, err)
 	}
+	if _, own := a.ownConf(); own && len(a.Ports) > 0 {
+		// A pod that connects to its own port comes back by the link it went out by.
+		if err := netlink.LinkSetHairpin(link, true); err != nil {
+			return Result{}, fmt.Errorf("let link %s turn packets round: %w", res.HostLink, err)
+		}
+	}
 	return res, nil
 }
 
-// addSecondFamily gives the namespace's link its IPv6 address, if the configuration is of a network that has them and
-// IPv6 is on in the namespace: a pod's own sysctls may have turned it off. The address goes with the link.
-func (a Attachment) addSecondFamily(res Result) ([]netip.Prefix, error) {
-	var conf struct {
-		Second *secondFamily `json:"podsim-ipv6"`
+// finish does podsim's own part of an attachment with an address of IPv4, and returns all that it has then.
+func (a Attachment) finish(ctx context.Context, own ownConf, addrs []netip.Prefix) ([]netip.Prefix, error) {
+	if own.Subnet6.IsValid() {
+		second, err := a.addSecondFamily(own, addrs[0].Addr())
+		if err != nil {
+			return nil, err
+		}
+		addrs = append(addrs, second...)
 	}
-	if err := json.Unmarshal(a.Conf, &conf); err != nil || conf.Second == nil {
-		return nil, err
+	if len(a.Ports) > 0 {
+		if err := a.publish(ctx, own, addrs); err != nil {
+			return nil, err
+		}
 	}
-	own := conf.Second.of(res.IPs[0].Addr())
+	return addrs, nil
+}
+
+// addSecondFamily gives the namespace's link its IPv6 address, if IPv6 is on in the namespace: a pod's own sysctls may
+// have turned it off. The address goes with the link.
+func (a Attachment) addSecondFamily(conf ownConf, first netip.Addr) ([]netip.Prefix, error) {
+	own := conf.of(first)
 	added := false
 	err := Do(a.NetNS, func() error {
 		off, err := readSysctl(filepath.Join(ipv6Conf, a.IfName, "disable_ipv6"))
@@ -98,7 +117,7 @@ func (a Attachment) addSecondFamily(res Result) ([]netip.Prefix, error) {
 			return err
 		}
 		added = true
-		return netlink.RouteAdd(&netlink.Route{LinkIndex: link.Attrs().Index, Dst: ipNet(anywhere6), Gw: conf.Second.Gateway6.AsSlice()})
+		return netlink.RouteAdd(&netlink.Route{LinkIndex: link.Attrs().Index, Dst: ipNet(anywhere6), Gw: conf.Gateway6.AsSlice()})
 	})
 	if err != nil {
 		return nil, fmt.Errorf("give %s the address %s: %w", a.IfName, own, err)
@@ -115,6 +134,10 @@ var anywhere6 = netip.MustParsePrefix("::/0")
 // namespace, the state directory or the bridge is gone. Where a plugin is gone as well, podsim undoes an attachment
 // of bridge with host-local by itself; for any other plugin that is a *MissingPluginError.
 func (c CNI) Detach(ctx context.Context, a Attachment) error {
+	var unpublished error
+	if own, ok := a.ownConf(); ok && len(a.Ports) > 0 {
+		unpublished = unpublish(own.Bridge, a.ContainerID)
+	}
 	list, err := c.open(a)
 	_, missing := errors.AsType[*MissingPluginError](err)
 	dir, ours := a.hostLocalBridge()
@@ -127,7 +150,7 @@ func (c CNI) Detach(ctx context.Context, a Attachment) error {
 	case missing && ours:
 		err = c.detachBridge(a, dir)
 	}
-	if err != nil {
+	if err := errors.Join(unpublished, err); err != nil {
 		return fmt.Errorf("detach %s from the network: %w", a.ContainerID, err)
 	}
 	return nil
@@ -176,7 +199,42 @@ func (c CNI) cacheFile(network string, a Attachment) string {
 }
 
 func (a Attachment) runtimeConf() *libcni.RuntimeConf {
-	return &libcni.RuntimeConf{ContainerID: a.ContainerID, NetNS: a.NetNS, IfName: a.IfName}
+	conf := &libcni.RuntimeConf{ContainerID: a.ContainerID, NetNS: a.NetNS, IfName: a.IfName}
+	if _, own := a.ownConf(); own || len(a.Ports) == 0 {
+		return conf
+	}
+	mappings := make([]portMapping, len(a.Ports))
+	for i, p := range a.Ports {
+		mappings[i] = portMapping{HostPort: p.Port, ContainerPort: p.Target, Protocol: p.Protocol}
+		if p.IP.IsValid() {
+			mappings[i].HostIP = p.IP.String()
+		}
+	}
+	conf.CapabilityArgs = map[string]any{capabilityPorts: mappings}
+	return conf
+}
+
+// capabilityPorts is what a plugin calls itself that publishes ports; a portMapping is one of them in its words.
+const capabilityPorts = "portMappings"
+
+type portMapping struct {
+	HostPort      uint16 `json:"hostPort"`
+	ContainerPort uint16 `json:"containerPort"`
+	Protocol      string `json:"protocol"`
+	HostIP        string `json:"hostIP,omitempty"`
+}
+
+// checkPublishable looks whether there is who publishes the attachment's ports.
+func (a Attachment) checkPublishable(list *libcni.NetworkConfigList) error {
+	if _, own := a.ownConf(); own || len(a.Ports) == 0 {
+		return nil
+	}
+	for _, p := range list.Plugins {
+		if p.Network.Capabilities[capabilityPorts] {
+			return nil
+		}
+	}
+	return fmt.Errorf("publish port %s: none of the network's plugins has the capability %s (add portmap to the CNI configuration, or leave hostPort out)", a.Ports[0], capabilityPorts)
 }
 
 // alias marks the attachment's link in the machine.

@@ -1,7 +1,10 @@
 package netns
 
 import (
+	"net/netip"
+
 	"github.com/google/nftables"
+	"github.com/google/nftables/expr"
 	"github.com/vishvananda/netlink"
 )
 
@@ -44,4 +47,37 @@ func (f family) sourceAt() (offset, size uint32) {
 		return 8, 16
 	}
 	return 12, 4
+}
+
+// destinationAt is the same of the destination address.
+func (f family) destinationAt() (offset, size uint32) {
+	if f == ip6 {
+		return 24, 16
+	}
+	return 16, 4
+}
+
+// header loads an address of the header.
+func (f family) header(at func() (offset, size uint32)) expr.Any {
+	offset, size := at()
+	return &expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: offset, Len: size}
+}
+
+// inPrefix matches an address of the header that is in p.
+func (f family) inPrefix(at func() (offset, size uint32), p netip.Prefix) []expr.Any {
+	_, size := at()
+	mask := make([]byte, size)
+	for i := range p.Bits() {
+		mask[i/8] |= 0x80 >> (i % 8)
+	}
+	return []expr.Any{
+		f.header(at),
+		&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: size, Mask: mask, Xor: make([]byte, size)},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: p.Masked().Addr().AsSlice()},
+	}
+}
+
+// compareLink matches a link by its whole name.
+func compareLink(key expr.MetaKey, link string) []expr.Any {
+	return []expr.Any{&expr.Meta{Key: key, Register: 1}, &expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: paddedName(link)}}
 }

@@ -207,7 +207,7 @@ func TestChosenSubnet6IsUniqueLocalAndOverlapsNoClaim(t *testing.T) {
 }
 
 func TestTheSecondAddressHasTheFirstsNumber(t *testing.T) {
-	s := secondFamily{Subnet: netip.MustParsePrefix("10.222.16.0/20"), Subnet6: netip.MustParsePrefix("fd01:2:3:4::/64")}
+	s := ownConf{Subnet: netip.MustParsePrefix("10.222.16.0/20"), Subnet6: netip.MustParsePrefix("fd01:2:3:4::/64")}
 	for v4, want := range map[string]string{
 		"10.222.16.2": "fd01:2:3:4::2/64", "10.222.31.254": "fd01:2:3:4::ffe/64", "10.222.17.0": "fd01:2:3:4::100/64",
 	} {

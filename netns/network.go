@@ -72,7 +72,8 @@ func (n Network) ipamDir() string    { return filepath.Join(n.stateDir(), "ipam"
 func (n Network) recordFile() string { return filepath.Join(n.stateDir(), "network.json") }
 
 // conf renders the CNI configuration list of the bridge. isGateway gives the pods a next hop; ipMasq is off, as
-// the plugin would need the host's iptables or nft for it. IPv6 is podsim's own to add: see secondFamily.
+// the plugin would need the host's iptables or nft for it. The rest is
+// podsim's own to do: see ownConf.
 func (n Network) conf(b Bridge) json.RawMessage {
 	type object = map[string]any
 	list := object{
@@ -91,9 +92,7 @@ func (n Network) conf(b Bridge) json.RawMessage {
 				"routes":  []object{{"dst": "0.0.0.0/0"}},
 			},
 		}},
-	}
-	if b.Subnet6.IsValid() {
-		list[secondFamilyKey] = secondFamily{Subnet: b.Subnet, Subnet6: b.Subnet6, Gateway6: b.Gateway6}
+		"podsim": ownConf{Bridge: b.Name, Subnet: b.Subnet, Subnet6: b.Subnet6, Gateway6: b.Gateway6},
 	}
 	out, err := json.Marshal(list)
 	if err != nil {
@@ -102,22 +101,36 @@ func (n Network) conf(b Bridge) json.RawMessage {
 	return out
 }
 
-// secondFamilyKey is the key of podsim's own in its configuration lists; CNI and its plugins pass it over.
-const secondFamilyKey = "podsim-ipv6"
+// An ownConf is a part of podsim's own in its configuration lists, which CNI and its plugins pass over: what podsim does
+// itself once the plugins have given an attachment its IPv4 address.
+//
+// It gives the link its IPv6 address (NW-14). The plugins could, from a second range, but bridge polls every 50 ms until
+// the kernel has done with its detection of duplicate addresses, which even where it is turned off ends on a thread of
+// the kernel's own, later. podsim adds the address as one that needs no detection, in well under a millisecond.
+//
+// It publishes the attachment's ports (NW-04). The plugin portmap would need the host's nft or iptables.
+type ownConf struct {
+	Bridge string       `json:"bridge"`
+	Subnet netip.Prefix `json:"subnet"`
+	// Subnet6 and Gateway6 are the bridge's; invalid: there is no IPv6.
+	Subnet6  netip.Prefix `json:"subnet6,omitzero"`
+	Gateway6 netip.Addr   `json:"gateway6,omitzero"`
+}
 
-// A secondFamily says how an attachment gets its IPv6 address once the plugins have given it its IPv4 one (NW-14). The
-// plugins could give it as well, from a second range, but bridge polls every 50 ms until the kernel has done with its
-// detection of duplicate addresses, which even where it is turned off ends on a thread of the kernel's own, later.
-// podsim adds the address as one that needs no detection, in well under a millisecond.
-type secondFamily struct {
-	Subnet   netip.Prefix `json:"subnet"`
-	Subnet6  netip.Prefix `json:"subnet6"`
-	Gateway6 netip.Addr   `json:"gateway6"`
+// ownConf reads that part. There is none in a configuration of the user's.
+func (a Attachment) ownConf() (own ownConf, ok bool) {
+	var list struct {
+		Podsim *ownConf `json:"podsim"`
+	}
+	if err := json.Unmarshal(a.Conf, &list); err != nil || list.Podsim == nil {
+		return ownConf{}, false
+	}
+	return *list.Podsim, true
 }
 
 // of is the IPv6 address that belongs to one of Subnet: that of Subnet6 with the same number. It is nobody else's as
 // long as the IPv4 address is not, so that it needs no reservation.
-func (s secondFamily) of(v4 netip.Addr) netip.Prefix {
+func (s ownConf) of(v4 netip.Addr) netip.Prefix {
 	number, base := v4.As4(), s.Subnet.Masked().Addr().As4()
 	out := s.Subnet6.Masked().Addr().As16()
 	for i := range number {

@@ -143,7 +143,7 @@ func (n Network) dissolve(detach func() error) error {
 	wg.Go(func() { rulesGone = rules() })
 	detached := detach()
 	wg.Wait()
-	err = errors.Join(bridgeGone, rulesGone,
+	err = errors.Join(bridgeGone, rulesGone, unpublish(n.BridgeName(), ""),
 		os.RemoveAll(filepath.Join(n.ipamDir(), n.BridgeName())),
 		removeIfEmpty(n.ipamDir(), filepath.Join(n.stateDir(), "cni", "results"), filepath.Join(n.stateDir(), "cni")),
 	)

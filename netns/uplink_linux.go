@@ -32,6 +32,8 @@ import (
 // IPv6 has the same in tables of family ip6, where the bridge has a subnet of it. There the chain ip_forward_was_0 holds
 // a rule for each link's setting that forwarding disturbs; its comment is the setting.
 //
+// Ports of the machine that lead to pods are in chains beside these: see hostport_linux.go.
+//
 // Several state directories share the tables; a rule's comment names its bridge. All of this is done under the lock.
 const (
 	uplinkTable   = "podsim"
@@ -53,6 +55,7 @@ type half struct {
 	postrouting *nftables.Chain // nil: there is none
 	marker      *nftables.Chain
 	docker      *nftables.Chain
+	ports       []*nftables.Chain
 }
 
 func readUplink(opts ...nftables.ConnOption) (*uplink, error) {
@@ -76,6 +79,9 @@ func readUplink(opts ...nftables.ConnOption) (*uplink, error) {
 				h.marker = c
 			case dockerTable + " " + dockerChain:
 				h.docker = c
+			}
+			if c.Table.Name == uplinkTable && isPortChain(c.Name) {
+				h.ports = append(h.ports, c)
 			}
 		}
 	}
@@ -329,19 +335,10 @@ func (u *uplink) rules(chain *nftables.Chain) ([]namedRule, error) {
 
 // masquerade gives packets from subnet that leave by another link than the bridge the machine's own address.
 func (f family) masquerade(bridge string, subnet netip.Prefix) []expr.Any {
-	offset, size := f.sourceAt()
-	mask := make([]byte, size)
-	for i := range subnet.Bits() {
-		mask[i/8] |= 0x80 >> (i % 8)
-	}
-	return []expr.Any{
-		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: offset, Len: size},
-		&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: size, Mask: mask, Xor: make([]byte, size)},
-		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: subnet.Masked().Addr().AsSlice()},
+	return append(f.inPrefix(f.sourceAt, subnet),
 		&expr.Meta{Key: expr.MetaKeyOIFNAME, Register: 1},
 		&expr.Cmp{Op: expr.CmpOpNeq, Register: 1, Data: paddedName(bridge)},
-		&expr.Masq{},
-	}
+		&expr.Masq{})
 }
 
 // acceptLink accepts what comes in or goes out by a link, in the form that iptables-nft writes and reads.
