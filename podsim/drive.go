@@ -13,6 +13,7 @@ import (
 
 	"github.com/podsim/podsim/podsim/pod"
 	"github.com/podsim/podsim/podsim/timeline"
+	corev1 "k8s.io/api/core/v1"
 )
 
 // burstLimit bounds how often the planners are asked without anything to wait for in between. A plan that never
@@ -29,6 +30,7 @@ type answer struct {
 // A drive is the state of one Drive. Only its loop touches it; answers is the one way in for the goroutines.
 type drive struct {
 	run     *Run
+	pods    []*corev1.Pod // the run's, as they are asked for now
 	asks    <-chan pod.Action
 	notes   <-chan pod.Event
 	log     timeline.Log
@@ -41,7 +43,7 @@ type drive struct {
 }
 
 func newDrive(r *Run) *drive {
-	d := &drive{run: r, asks: r.Asks, notes: r.Notes, status: make(map[string]pod.Status, len(r.Pods)), answers: make(chan answer), open: make(map[int]pod.Action)}
+	d := &drive{run: r, pods: slices.Clone(r.Pods), asks: r.Asks, notes: r.Notes, status: make(map[string]pod.Status, len(r.Pods)), answers: make(chan answer), open: make(map[int]pod.Action)}
 	for _, p := range r.Pods {
 		d.status[p.Name] = pod.Status{}
 	}
@@ -111,7 +113,7 @@ func (d *drive) settle(ctx context.Context) (wake time.Time, done bool, err erro
 			}
 			return nil
 		}
-		for _, p := range d.run.Pods {
+		for _, p := range d.pods {
 			plan := pod.Next(p, d.status[p.Name], now)
 			// A pod that nobody has asked for keeps nobody waiting: it is the director that may still ask.
 			plan.Done = plan.Done || !d.status[p.Name].Up()
@@ -147,6 +149,7 @@ func (d *drive) begin(ctx context.Context, a pod.Action, now time.Time) error {
 		return err
 	}
 	if a.Op.ByDriver() {
+		d.update(a)
 		return d.fold(pod.Event{Kind: pod.Ended, Time: now, Action: a})
 	}
 	d.open[a.ID] = a
@@ -155,6 +158,21 @@ func (d *drive) begin(ctx context.Context, a pod.Action, now time.Time) error {
 		d.answers <- answer{a, e, err}
 	})
 	return nil
+}
+
+// update has a pod planned, and its containers made, as an OpUpdate asks for.
+func (d *drive) update(a pod.Action) {
+	if a.Op != pod.OpUpdate {
+		return
+	}
+	for i, p := range d.pods {
+		if p.Name == a.Pod {
+			d.pods[i] = a.Spec
+		}
+	}
+	if h, ok := d.run.Host.(Updater); ok {
+		h.Update(a.Spec)
+	}
 }
 
 // answered folds what an action came to.

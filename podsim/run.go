@@ -24,6 +24,10 @@ type Host interface {
 	Reap(ctx context.Context) error
 }
 
+// An Updater is a Host that is told when a pod is asked for in another form (OpUpdate), before the next action. It must
+// be quick. A Host that is none performs actions on what it has.
+type Updater interface{ Update(p *corev1.Pod) }
+
 // A Director asks for more actions as a run unfolds. A scenario's script is one.
 //
 // Next is called on the driver's goroutine after every change, with the whole timeline and the status of each

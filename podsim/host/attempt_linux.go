@@ -32,7 +32,7 @@ const (
 
 // target is what probes and hooks are made towards.
 func (c *container) target() probe.Target {
-	t := probe.Target{Container: c.spec, Exec: c.execForProbe}
+	t := probe.Target{Container: c.spec(), Exec: c.execForProbe}
 	if ips := c.pod.network().PodIPs; len(ips) > 0 {
 		t.PodIP = ips[0]
 	}
@@ -51,10 +51,10 @@ func (c *container) execForProbe(ctx context.Context, command []string) (int, []
 // probe makes one attempt of one probe.
 func (c *container) probe(ctx context.Context, a pod.Action) (pod.Event, error) {
 	spec := map[pod.ProbeKind]*corev1.Probe{
-		pod.ProbeStartup: c.spec.StartupProbe, pod.ProbeLiveness: c.spec.LivenessProbe, pod.ProbeReadiness: c.spec.ReadinessProbe,
+		pod.ProbeStartup: c.spec().StartupProbe, pod.ProbeLiveness: c.spec().LivenessProbe, pod.ProbeReadiness: c.spec().ReadinessProbe,
 	}[a.Probe]
 	if spec == nil {
-		return pod.Event{}, fmt.Errorf("container %s has no %s probe", c.spec.Name, a.Probe)
+		return pod.Event{}, fmt.Errorf("container %s has no %s probe", c.spec().Name, a.Probe)
 	}
 	r := c.pod.prober.Probe(ctx, spec, c.target()).ProbeResult()
 	return pod.Event{Probe: &r}, nil
@@ -62,16 +62,16 @@ func (c *container) probe(ctx context.Context, a pod.Action) (pod.Event, error) 
 
 // hook runs one lifecycle hook. Its failures are in the kubelet's words.
 func (c *container) hook(ctx context.Context, a pod.Action) (pod.Event, error) {
-	if c.spec.Lifecycle == nil {
-		return pod.Event{}, fmt.Errorf("container %s has no hooks", c.spec.Name)
+	if c.spec().Lifecycle == nil {
+		return pod.Event{}, fmt.Errorf("container %s has no hooks", c.spec().Name)
 	}
-	h := c.spec.Lifecycle.PostStart
+	h := c.spec().Lifecycle.PostStart
 	reason := "FailedPostStartHook"
 	if a.Hook == pod.HookPreStop {
-		h, reason = c.spec.Lifecycle.PreStop, "FailedPreStopHook"
+		h, reason = c.spec().Lifecycle.PreStop, "FailedPreStopHook"
 	}
 	if h == nil {
-		return pod.Event{}, fmt.Errorf("container %s has no %s hook", c.spec.Name, a.Hook)
+		return pod.Event{}, fmt.Errorf("container %s has no %s hook", c.spec().Name, a.Hook)
 	}
 	outer := ctx
 	if a.Timeout > 0 {
@@ -98,7 +98,7 @@ func (c *container) runHook(ctx context.Context, h *corev1.LifecycleHandler) (po
 	case h.HTTPGet != nil:
 		warning, err := c.pod.prober.HTTPHook(ctx, h.HTTPGet, c.target())
 		if warning != "" {
-			c.pod.host.warn(c.pod.spec.Name, c.spec.Name, warning)
+			c.pod.host.warn(c.pod.spec().Name, c.spec().Name, warning)
 		}
 		return pod.Event{}, err
 	case h.Sleep != nil:
@@ -137,7 +137,7 @@ func (c *container) exec(ctx context.Context, a pod.Action) (pod.Event, error) {
 	case isA[*ctrd.RuntimeError](err):
 		return failed(reasonExec, err), nil
 	case err != nil && ended(made):
-		return failed(reasonExec, fmt.Errorf("container %s ended before the command did", c.spec.Name)), nil
+		return failed(reasonExec, fmt.Errorf("container %s ended before the command did", c.spec().Name)), nil
 	case err != nil:
 		return pod.Event{}, err
 	case r.TimedOut:
@@ -222,7 +222,7 @@ func (c *container) readFile(name string) (pod.Event, error) {
 	}
 	root, err := unix.Open(fmt.Sprintf("/proc/%d/root", made.PID()), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return failed(reasonNotFound, fmt.Errorf("open the root of container %s: %w", c.spec.Name, err)), nil
+		return failed(reasonNotFound, fmt.Errorf("open the root of container %s: %w", c.spec().Name, err)), nil
 	}
 	defer unix.Close(root)
 	// Not blocking: a named pipe must not hold us up.
@@ -234,13 +234,13 @@ func (c *container) readFile(name string) (pod.Event, error) {
 		return pod.Event{Content: &pod.Content{Missing: true}}, nil
 	}
 	if err != nil {
-		return failed(reasonNotFound, fmt.Errorf("open %s in container %s: %w", name, c.spec.Name, err)), nil
+		return failed(reasonNotFound, fmt.Errorf("open %s in container %s: %w", name, c.spec().Name, err)), nil
 	}
 	f := os.NewFile(uintptr(fd), name)
 	defer f.Close()
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
-		return pod.Event{}, fmt.Errorf("stat %s in container %s: %w", name, c.spec.Name, err)
+		return pod.Event{}, fmt.Errorf("stat %s in container %s: %w", name, c.spec().Name, err)
 	}
 	content := &pod.Content{Mode: st.Mode & 0o7777, UID: int(st.Uid), GID: int(st.Gid), Size: st.Size}
 	switch st.Mode & unix.S_IFMT {
@@ -249,7 +249,7 @@ func (c *container) readFile(name string) (pod.Event, error) {
 	case unix.S_IFREG:
 		data, err := io.ReadAll(io.LimitReader(f, maxContent))
 		if err != nil {
-			return failed(reasonNotFound, fmt.Errorf("read %s in container %s: %w", name, c.spec.Name, err)), nil
+			return failed(reasonNotFound, fmt.Errorf("read %s in container %s: %w", name, c.spec().Name, err)), nil
 		}
 		content.Data = string(data)
 	}
@@ -261,14 +261,14 @@ func (c *container) request(ctx context.Context, a pod.Action) (pod.Event, error
 	if _, err := c.running(); err != nil {
 		return failed(reasonNotFound, err), nil
 	}
-	if err := c.pod.track(ctx, c.spec.Name); err != nil {
+	if err := c.pod.track(ctx, c.spec().Name); err != nil {
 		return pod.Event{}, err
 	}
 	from := request.Place{Netns: c.pod.pins.Net}
 	uid, gid := c.identity()
 	from.UID, from.GID = &uid, &gid
 	if mount, err := flows.CgroupMount(); err == nil {
-		from.Cgroup = filepath.Join(mount, c.pod.host.cfg.Site.cgroup(c.pod.id, c.spec.Name))
+		from.Cgroup = filepath.Join(mount, c.pod.host.cfg.Site.cgroup(c.pod.id, c.spec().Name))
 	}
 	for name, text := range map[string]*string{fileResolv: &from.ResolvConf, fileHosts: &from.Hosts} {
 		data, err := os.ReadFile(filepath.Join(c.pod.host.cfg.Site.files(c.pod.id), name))

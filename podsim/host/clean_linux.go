@@ -79,6 +79,13 @@ func pieces(ctx context.Context, c Config) ([]piece, error) {
 	for _, d := range dirs {
 		add(d.Name(), "directory "+c.Site.run(d.Name()))
 	}
+	sockets, err := os.ReadDir(filepath.Dir(c.Site.Socket("")))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		errs = append(errs, err)
+	}
+	for _, s := range sockets {
+		add(s.Name(), "socket "+c.Site.Socket(s.Name()))
+	}
 	containers, err := containerPieces(ctx, c)
 	errs = append(errs, err)
 	return append(out, containers...), errors.Join(errs...)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -36,8 +37,8 @@ const lastLines = 10
 // A container is what the host holds of one container of a pod: its newest instance.
 type container struct {
 	pod   *podHost
-	spec  *corev1.Container
-	order int // of its start in its pod, if all goes well
+	asked atomic.Pointer[corev1.Container] // as it is asked for now; see spec
+	order int                              // of its start in its pod, if all goes well
 
 	mu       sync.Mutex // held while an instance is made or removed
 	instance int        // of made
@@ -51,6 +52,9 @@ type container struct {
 	lines sync.Mutex
 	last  []string // the instance's last log lines
 }
+
+// spec is the container as it is asked for now. Nobody changes it.
+func (c *container) spec() *corev1.Container { return c.asked.Load() }
 
 // A configError is one of the container's configuration: CreateContainerConfigError (CM-05, NS-04).
 type configError struct{ err error }
@@ -69,7 +73,7 @@ func (c *container) prepare(ctx context.Context, instance int) (pod.Event, error
 
 // makeAhead makes an instance when the pod is ready for it, those that start first before the others.
 func (c *container) makeAhead(ctx context.Context, instance int) error {
-	if namesAddress(c.spec) { // it would wait in its turn, and hold up others
+	if namesAddress(c.spec()) { // it would wait in its turn, and hold up others
 		if err := c.pod.attached.wait(ctx); err != nil {
 			return err
 		}
@@ -78,7 +82,7 @@ func (c *container) makeAhead(ctx context.Context, instance int) error {
 		return err
 	}
 	defer c.pod.ahead.leave()
-	img, err := c.pod.host.runtime.Image(ctx, c.spec.Image)
+	img, err := c.pod.host.runtime.Image(ctx, c.spec().Image)
 	if err != nil {
 		return err
 	}
@@ -87,13 +91,13 @@ func (c *container) makeAhead(ctx context.Context, instance int) error {
 
 // pull makes the image present (IM-01..03).
 func (c *container) pull(ctx context.Context) (pod.Event, error) {
-	img, pulled, err := c.pod.host.runtime.Ensure(ctx, c.spec.Image, ctrd.Policy(c.spec.ImagePullPolicy), c.pod.host.pulls())
+	img, pulled, err := c.pod.host.runtime.Ensure(ctx, c.spec().Image, ctrd.Policy(c.spec().ImagePullPolicy), c.pod.host.pulls())
 	if e, ok := errors.AsType[*ctrd.ImageError](err); ok {
 		hint := ""
-		if strings.HasPrefix(c.spec.Image, localRegistry) {
-			hint = "; no registry has it: podsim image load FILE, or podsim image make " + c.spec.Image + " PROGRAM"
+		if strings.HasPrefix(c.spec().Image, localRegistry) {
+			hint = "; no registry has it: podsim image load FILE, or podsim image make " + c.spec().Image + " PROGRAM"
 		}
-		return failed(e.Reason, fmt.Errorf("Failed to pull image %q: %w%s", c.spec.Image, e, hint)), nil //nolint:staticcheck // the kubelet's words
+		return failed(e.Reason, fmt.Errorf("Failed to pull image %q: %w%s", c.spec().Image, e, hint)), nil //nolint:staticcheck // the kubelet's words
 	}
 	if err != nil {
 		return pod.Event{}, err
@@ -106,13 +110,13 @@ func (c *container) create(ctx context.Context, instance int) (pod.Event, error)
 	var err error
 	if !c.isMade(instance) {
 		var img ctrd.Image
-		if img, err = c.pod.host.runtime.Image(ctx, c.spec.Image); err == nil {
+		if img, err = c.pod.host.runtime.Image(ctx, c.spec().Image); err == nil {
 			err = c.make(ctx, instance, img)
 		}
 	}
 	switch {
 	case err == nil:
-		return pod.Event{Instance: &pod.Instance{ContainerID: containerID(c.pod.id, c.spec.Name, instance)}}, nil
+		return pod.Event{Instance: &pod.Instance{ContainerID: containerID(c.pod.id, c.spec().Name, instance)}}, nil
 	case isA[*configError](err):
 		return failed(reasonConfig, err), nil
 	case isA[*ctrd.ImageError](err), isA[*ctrd.RuntimeError](err):
@@ -136,21 +140,21 @@ func (c *container) make(ctx context.Context, instance int, img ctrd.Image) erro
 	if err := c.drop(ctx); err != nil {
 		return err
 	}
-	at, err := c.pod.placeOf(ctx, c.spec, img, instance)
+	at, err := c.pod.placeOf(ctx, c.spec(), img, instance)
 	if err != nil {
 		return err
 	}
-	spec, err := containerSpec(c.pod.spec, c.spec, at)
+	spec, err := containerSpec(c.pod.spec(), c.spec(), at)
 	if err != nil {
 		return err
 	}
-	if c.log, err = rundir.CreateLog(c.pod.host.dir.LogPath(c.pod.spec.Name, c.spec.Name, instance)); err != nil {
+	if c.log, err = rundir.CreateLog(c.pod.host.dir.LogPath(c.pod.spec().Name, c.spec().Name, instance)); err != nil {
 		return err
 	}
 	c.instance, c.started, c.last, c.user = instance, false, nil, at.user
 	c.made, err = c.pod.host.runtime.Create(ctx, ctrd.ContainerConfig{
-		ID:  containerID(c.pod.id, c.spec.Name, instance),
-		Run: c.pod.host.id, Pod: c.pod.id, Name: c.spec.Name,
+		ID:  containerID(c.pod.id, c.spec().Name, instance),
+		Run: c.pod.host.id, Pod: c.pod.id, Name: c.spec().Name,
 		Image: img, Spec: spec,
 		Output: c.output(instance),
 	})
@@ -162,7 +166,7 @@ func (c *container) make(ctx context.Context, instance int, img ctrd.Image) erro
 		return errors.Join(err, c.log.Close())
 	}
 	for _, n := range c.made.Notes() {
-		c.pod.host.warn(c.pod.spec.Name, c.spec.Name, n)
+		c.pod.host.warn(c.pod.spec().Name, c.spec().Name, n)
 	}
 	return nil
 }
@@ -180,7 +184,7 @@ func (c *container) isMade(instance int) bool {
 
 // output passes a container's lines to its log and to whoever listens.
 func (c *container) output(instance int) func(ctrd.Line) {
-	log, name := c.log, c.pod.spec.Name
+	log, name := c.log, c.pod.spec().Name
 	return func(l ctrd.Line) {
 		line := rundir.Line{Time: l.Time, Stream: rundir.Stdout, Partial: l.Partial, Text: string(l.Text)}
 		if l.Stderr {
@@ -192,7 +196,7 @@ func (c *container) output(instance int) func(ctrd.Line) {
 			c.last = c.last[1:]
 		}
 		c.lines.Unlock()
-		c.pod.host.logged(LogLine{Pod: name, Container: c.spec.Name, Instance: instance, Time: l.Time, Stderr: l.Stderr, Text: line.Text})
+		c.pod.host.logged(LogLine{Pod: name, Container: c.spec().Name, Instance: instance, Time: l.Time, Stderr: l.Stderr, Text: line.Text})
 	}
 }
 
@@ -202,11 +206,11 @@ func (c *container) start(ctx context.Context) (pod.Event, error) {
 		return failed(reasonRun, refused), nil
 	}
 	if made == nil {
-		return pod.Event{}, fmt.Errorf("start container %s: it was not created", c.spec.Name)
+		return pod.Event{}, fmt.Errorf("start container %s: it was not created", c.spec().Name)
 	}
 	// From here on a ledger that is loaded tracks the container; one that was is told now.
 	c.setStarted(true)
-	if err := c.pod.track(ctx, c.spec.Name); err != nil {
+	if err := c.pod.track(ctx, c.spec().Name); err != nil {
 		return pod.Event{}, err
 	}
 	err := made.Start(ctx)
@@ -248,9 +252,9 @@ func (c *container) running() (*ctrd.Container, error) {
 	c.mu.Unlock()
 	switch {
 	case made == nil || !started:
-		return nil, fmt.Errorf("container %s does not run", c.spec.Name)
+		return nil, fmt.Errorf("container %s does not run", c.spec().Name)
 	case ended(made):
-		return nil, fmt.Errorf("container %s has ended", c.spec.Name)
+		return nil, fmt.Errorf("container %s has ended", c.spec().Name)
 	}
 	return made, nil
 }
@@ -282,7 +286,7 @@ func (c *container) identity() (uid, gid int) {
 func (c *container) await(ctx context.Context) (pod.Event, error) {
 	made, _ := c.get()
 	if made == nil {
-		return pod.Event{}, fmt.Errorf("await container %s: it was not created", c.spec.Name)
+		return pod.Event{}, fmt.Errorf("await container %s: it was not created", c.spec().Name)
 	}
 	x, err := made.Wait(ctx)
 	if err != nil {
@@ -290,7 +294,7 @@ func (c *container) await(ctx context.Context) (pod.Event, error) {
 	}
 	if c.pod.init != nil {
 		// Its processes are to end with it. containerd sees to that too, but not where the end overtakes the start.
-		if err := ctrd.RemoveCgroup(ctx, c.pod.host.cfg.Site.cgroup(c.pod.id, c.spec.Name)); err != nil {
+		if err := ctrd.RemoveCgroup(ctx, c.pod.host.cfg.Site.cgroup(c.pod.id, c.spec().Name)); err != nil {
 			return pod.Event{}, err
 		}
 	}
@@ -306,7 +310,7 @@ func (c *container) await(ctx context.Context) (pod.Event, error) {
 	} else if exit.Message, err = c.terminationMessage(x.Code); err != nil {
 		return pod.Event{}, err
 	}
-	if err := c.pod.rulesMayHaveCome(ctx, c.spec); err != nil {
+	if err := c.pod.rulesMayHaveCome(ctx, c.spec()); err != nil {
 		return pod.Event{}, err
 	}
 	return pod.Event{Time: x.Time, Exit: exit}, nil

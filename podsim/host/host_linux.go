@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -16,6 +17,7 @@ import (
 	"github.com/podsim/podsim/netns"
 	"github.com/podsim/podsim/podsim/internal/ctrd"
 	"github.com/podsim/podsim/podsim/internal/rundir"
+	"github.com/podsim/podsim/podsim/manifest"
 	"github.com/podsim/podsim/podsim/pod"
 	"github.com/podsim/podsim/podsim/probe"
 )
@@ -29,8 +31,10 @@ type Host struct {
 	network network
 	world   *worldHost // nil: none
 	pods    map[string]*podHost
-	notes   chan pod.Event
-	crash   crash
+	// resources are what containers and volumes read of ConfigMaps and Secrets now.
+	resources atomic.Pointer[manifest.Resources]
+	notes     chan pod.Event
+	crash     crash
 
 	// life ends with the reap: nobody takes notes any more.
 	life context.Context //nolint:containedctx // the life of the run's own goroutines, of no call
@@ -75,6 +79,7 @@ func Open(ctx context.Context, c Config) (_ *Host, err error) {
 		return nil, fmt.Errorf("open a run: it has %d pods; podsim runs 1 to %d at once", len(c.Pods), maxPods)
 	}
 	h := &Host{cfg: c, pods: make(map[string]*podHost), notes: make(chan pod.Event), crash: readCrash()}
+	h.resources.Store(&c.Resources)
 	h.life, h.end = context.WithCancel(context.WithoutCancel(ctx))
 	var both errgroup.Group
 	both.Go(func() (err error) {
@@ -230,7 +235,7 @@ func (h *Host) perform(ctx context.Context, a pod.Action) (pod.Event, error) {
 	if a.Op == pod.OpRequest && a.Container == "" {
 		return h.requestFromHost(ctx, a)
 	}
-	c, ok := p.containers[a.Container]
+	c, ok := p.container(a.Container)
 	if !ok {
 		return pod.Event{}, fmt.Errorf("there is no container %q in pod %s", a.Container, a.Pod)
 	}

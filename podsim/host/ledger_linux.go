@@ -35,11 +35,11 @@ func (p *podHost) loadLedger(ctx context.Context, when string) {
 	r, err := p.openLedger()
 	if err != nil {
 		p.ledger.why = err.Error()
-		p.host.warn(p.spec.Name, "", "flows are not recorded: "+p.ledger.why)
+		p.host.warn(p.spec().Name, "", "flows are not recorded: "+p.ledger.why)
 		return
 	}
 	p.ledger.recorder = r
-	p.host.note(ctx, pod.Event{Action: pod.Action{Pod: p.spec.Name}, Note: pod.NoteLedger, Detail: "loaded " + when})
+	p.host.note(ctx, pod.Event{Action: pod.Action{Pod: p.spec().Name}, Note: pod.NoteLedger, Detail: "loaded " + when})
 }
 
 func (p *podHost) openLedger() (*flows.Recorder, error) {
@@ -51,7 +51,8 @@ func (p *podHost) openLedger() (*flows.Recorder, error) {
 	if err != nil {
 		return nil, err
 	}
-	for name, c := range p.containers {
+	for c := range p.all() {
+		name := c.spec().Name
 		if !c.isStarted() {
 			continue
 		}
@@ -78,7 +79,7 @@ func (p *podHost) track(_ context.Context, name string) error {
 
 // flows answers OpFlows.
 func (p *podHost) flows(ctx context.Context) (pod.Event, error) {
-	l, err := p.ledger.snapshot(ctx, p.spec.Name)
+	l, err := p.ledger.snapshot(ctx, p.spec().Name)
 	if err != nil {
 		return pod.Event{}, err
 	}
@@ -87,7 +88,7 @@ func (p *podHost) flows(ctx context.Context) (pod.Event, error) {
 
 // keepLedger takes the last snapshot before the pod's namespace goes.
 func (p *podHost) keepLedger(ctx context.Context) {
-	l, err := p.ledger.snapshot(ctx, p.spec.Name)
+	l, err := p.ledger.snapshot(ctx, p.spec().Name)
 	if err != nil {
 		l = &pod.Ledger{Why: err.Error()}
 	}

@@ -44,25 +44,25 @@ func (p *podHost) makeTerminationLog(c *corev1.Container, instance int) (string,
 // terminationMessage reads what an instance left to be said of its end: its file, or, by its policy, the end of its log
 // if it ended badly and said nothing.
 func (c *container) terminationMessage(code int) (string, error) {
-	if c.spec.TerminationMessagePath == "" {
+	if c.spec().TerminationMessagePath == "" {
 		return "", nil
 	}
 	instance := c.newest()
-	f, err := os.Open(c.pod.terminationLog(c.spec, instance))
+	f, err := os.Open(c.pod.terminationLog(c.spec(), instance))
 	if err != nil {
-		return "", fmt.Errorf("read the termination log of container %s: %w", c.spec.Name, err)
+		return "", fmt.Errorf("read the termination log of container %s: %w", c.spec().Name, err)
 	}
 	defer f.Close()
 	text, err := io.ReadAll(io.LimitReader(f, maxMessage))
 	if err != nil {
-		return "", fmt.Errorf("read the termination log of container %s: %w", c.spec.Name, err)
+		return "", fmt.Errorf("read the termination log of container %s: %w", c.spec().Name, err)
 	}
-	if len(text) > 0 || code == 0 || c.spec.TerminationMessagePolicy != corev1.TerminationMessageFallbackToLogsOnError {
+	if len(text) > 0 || code == 0 || c.spec().TerminationMessagePolicy != corev1.TerminationMessageFallbackToLogsOnError {
 		return string(text), nil
 	}
 	lines, err := rundir.ReadLog(c.logPath(instance), maxFallbackRows)
 	if err != nil {
-		return "", fmt.Errorf("read the log of container %s: %w", c.spec.Name, err)
+		return "", fmt.Errorf("read the log of container %s: %w", c.spec().Name, err)
 	}
 	var b strings.Builder
 	for _, l := range lines {
@@ -73,5 +73,5 @@ func (c *container) terminationMessage(code int) (string, error) {
 }
 
 func (c *container) logPath(instance int) string {
-	return c.pod.host.dir.LogPath(c.pod.spec.Name, c.spec.Name, instance)
+	return c.pod.host.dir.LogPath(c.pod.spec().Name, c.spec().Name, instance)
 }

@@ -68,6 +68,12 @@ func (s Site) cgroup(pod, container string) string {
 
 func (s Site) podCgroup(pod string) string { return filepath.Join(s.cgroupRoot(), pod) }
 
+// Socket is where the supervisor of a run listens, of an applied pod.
+func (s Site) Socket(id string) string { return filepath.Join(s.withDefaults().RunDir, "ctl", id) }
+
+// PodDir is the directory of a pod's namespace pins.
+func (s Site) PodDir(id string) string { return s.withDefaults().pod(id) }
+
 // run is the directory of all that a run has on the volatile side.
 func (s Site) run(id string) string { return filepath.Join(s.RunDir, "runs", id) }
 

@@ -28,7 +28,7 @@ func (p *podHost) placeOf(ctx context.Context, c *corev1.Container, img ctrd.Ima
 	if err := p.readyFor(ctx, c); err != nil {
 		return place{}, err
 	}
-	if err := checkNonRoot(p.spec, c, img); err != nil {
+	if err := checkNonRoot(p.spec(), c, img); err != nil {
 		return place{}, &configError{err}
 	}
 	facts, err := p.facts()
@@ -46,7 +46,7 @@ func (p *podHost) placeOf(ctx context.Context, c *corev1.Container, img ctrd.Ima
 			return place{}, err
 		}
 	}
-	if at.user, err = p.host.runtime.ResolveUser(ctx, img, userRequest(p.spec, c, img)); err != nil {
+	if at.user, err = p.host.runtime.ResolveUser(ctx, img, userRequest(p.spec(), c, img)); err != nil {
 		return place{}, &configError{err}
 	}
 	if at.mounts, err = p.mountsOf(ctx, c, vars, instance); err != nil {
@@ -84,12 +84,12 @@ func namesAddress(c *corev1.Container) bool {
 
 // facts are what containers may learn about their pod.
 func (p *podHost) facts() (env.Facts, error) {
-	name, err := netfiles.NameOf(p.spec, netfiles.DefaultClusterDomain)
+	name, err := netfiles.NameOf(p.spec(), netfiles.DefaultClusterDomain)
 	if err != nil {
 		return env.Facts{}, err
 	}
 	n := p.network()
-	f := env.Facts{Pod: p.spec, Resources: p.host.cfg.Resources, PodIPs: n.PodIPs, NodeName: NodeName, Hostname: name.UTS}
+	f := env.Facts{Pod: p.spec(), Resources: *p.host.resources.Load(), PodIPs: n.PodIPs, NodeName: NodeName, Hostname: name.UTS}
 	if n.HostIP != "" {
 		f.HostIPs = []string{n.HostIP}
 	}
@@ -98,12 +98,12 @@ func (p *podHost) facts() (env.Facts, error) {
 
 // makeNamespaces pins the pod's net, ipc and uts namespaces (ST-01).
 func (p *podHost) makeNamespaces() error {
-	name, err := netfiles.NameOf(p.spec, netfiles.DefaultClusterDomain)
+	name, err := netfiles.NameOf(p.spec(), netfiles.DefaultClusterDomain)
 	if err != nil {
 		return err
 	}
 	o := netns.PinOptions{Hostname: name.UTS}
-	if sc := p.spec.Spec.SecurityContext; sc != nil && len(sc.Sysctls) > 0 { // NW-13
+	if sc := p.spec().Spec.SecurityContext; sc != nil && len(sc.Sysctls) > 0 { // NW-13
 		o.Sysctls = make(map[string]string, len(sc.Sysctls))
 		for _, s := range sc.Sysctls {
 			o.Sysctls[s.Name] = s.Value
@@ -138,10 +138,10 @@ func (p *podHost) volumeSet() (volumes.Set, error) {
 		return s, err
 	}
 	var group *int64
-	if sc := p.spec.Spec.SecurityContext; sc != nil {
+	if sc := p.spec().Spec.SecurityContext; sc != nil {
 		group = sc.FSGroup
 	}
-	for _, v := range p.spec.Spec.Volumes {
+	for _, v := range p.spec().Spec.Volumes {
 		out := volumes.Volume{FSGroup: group}
 		files, holdsFiles, err := payload.Files(facts, v)
 		switch {
@@ -199,7 +199,7 @@ func (p *podHost) makeVolumes(ctx context.Context) error {
 
 // writeFiles fills the files that name the pod's address, in place: they are bind-mounted already.
 func (p *podHost) writeFiles() error {
-	name, err := netfiles.NameOf(p.spec, netfiles.DefaultClusterDomain)
+	name, err := netfiles.NameOf(p.spec(), netfiles.DefaultClusterDomain)
 	if err != nil {
 		return err
 	}
@@ -209,7 +209,7 @@ func (p *podHost) writeFiles() error {
 	}
 	dir := p.host.cfg.Site.files(p.id)
 	for name, text := range map[string][]byte{
-		fileHosts:    name.Hosts(p.network().PodIPs, p.spec.Spec.HostAliases),
+		fileHosts:    name.Hosts(p.network().PodIPs, p.spec().Spec.HostAliases),
 		fileHostname: name.Hostname(),
 		fileResolv:   resolv,
 	} {
@@ -231,9 +231,9 @@ func (p *podHost) resolv() ([]byte, error) {
 	if p.host.world != nil {
 		cluster.DNS = []string{world.DNSAddress.String()}
 	}
-	r, warnings := netfiles.ResolverOf(p.spec, cluster)
+	r, warnings := netfiles.ResolverOf(p.spec(), cluster)
 	for _, w := range warnings {
-		p.host.warn(p.spec.Name, "", w)
+		p.host.warn(p.spec().Name, "", w)
 	}
 	return r.Text(), nil
 }

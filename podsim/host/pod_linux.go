@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"os"
 	"runtime"
+	"slices"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
@@ -19,13 +22,15 @@ import (
 
 // A podHost is what the host holds of one pod.
 type podHost struct {
-	host       *Host
-	spec       *corev1.Pod
-	id         string
-	pins       netns.Pins
-	containers map[string]*container
-	prober     *probe.Prober
-	init       *podInit // nil: every container has a PID namespace of its own
+	host   *Host
+	name   string
+	id     string
+	pins   netns.Pins
+	prober *probe.Prober
+	init   *podInit // nil: every container has a PID namespace of its own
+
+	asked      atomic.Pointer[corev1.Pod] // the pod as it is asked for now; see spec
+	containers sync.Map                   // *container by name; see Host.Update
 
 	volumes, namespaces, attached, ready *stage
 	ahead                                queue // of containers that are created ahead of their turn, closed before its time
@@ -34,12 +39,14 @@ type podHost struct {
 	net pod.Network // once attached is made
 
 	ledger ledger
-	down   bool // torn down, with nothing left
+
+	settingUp sync.Mutex // held while volumes are brought up to date, and while the pod is torn down
+	down      bool       // torn down, with nothing left
 }
 
 func newPodHost(h *Host, p *corev1.Pod, i int) *podHost {
 	ph := &podHost{
-		host: h, spec: p, id: podID(h.id, i), containers: make(map[string]*container),
+		host: h, name: p.Name, id: podID(h.id, i),
 		volumes: newStage(), namespaces: newStage(), attached: newStage(), ready: newStage(),
 	}
 	ph.pins = netns.PinsIn(h.cfg.Site.pod(ph.id))
@@ -47,12 +54,49 @@ func newPodHost(h *Host, p *corev1.Pod, i int) *podHost {
 	if sharesProcesses(p) {
 		ph.init = &podInit{pod: ph}
 	}
-	for _, list := range [][]corev1.Container{p.Spec.InitContainers, p.Spec.Containers} {
-		for j := range list {
-			ph.containers[list[j].Name] = &container{pod: ph, spec: &list[j], order: len(ph.containers)}
-		}
-	}
+	ph.update(p)
 	return ph
+}
+
+// spec is the pod as it is asked for now. Nobody changes it.
+func (p *podHost) spec() *corev1.Pod { return p.asked.Load() }
+
+// update takes a pod as it is asked for from now on: its containers, which may be more than before. What was created
+// already stays as it is.
+func (p *podHost) update(asked *corev1.Pod) {
+	p.asked.Store(asked)
+	order := 0
+	take := func(c *corev1.Container) {
+		held, _ := p.containers.LoadOrStore(c.Name, &container{pod: p, order: order})
+		held.(*container).asked.Store(c)
+		order++
+	}
+	for i := range asked.Spec.InitContainers {
+		take(&asked.Spec.InitContainers[i])
+	}
+	for i := range asked.Spec.Containers {
+		take(&asked.Spec.Containers[i])
+	}
+	for i := range asked.Spec.EphemeralContainers {
+		c := corev1.Container(asked.Spec.EphemeralContainers[i].EphemeralContainerCommon)
+		take(&c)
+	}
+}
+
+// container returns one of the pod's containers; ok is false if it has none of that name.
+func (p *podHost) container(name string) (c *container, ok bool) {
+	held, ok := p.containers.Load(name)
+	if !ok {
+		return nil, false
+	}
+	return held.(*container), true
+}
+
+// all yields the pod's containers, in no order.
+func (p *podHost) all() iter.Seq[*container] {
+	return func(yield func(*container) bool) {
+		p.containers.Range(func(_, held any) bool { return yield(held.(*container)) })
+	}
 }
 
 // setUp makes the pod's volumes and network, side by side: nobody can tell (ST-03). What an earlier attempt has made
@@ -153,9 +197,9 @@ func (p *podHost) makeReady(ctx context.Context) error {
 	if rules, err = intercept.Apply(ctx, p.pins.Net, rules); err != nil {
 		return err
 	}
-	p.host.note(ctx, pod.Event{Action: pod.Action{Pod: p.spec.Name}, Note: pod.NoteRules, Detail: "profile " + in.Rules.Profile.String()})
+	p.host.note(ctx, pod.Event{Action: pod.Action{Pod: p.spec().Name}, Note: pod.NoteRules, Detail: "profile " + in.Rules.Profile.String()})
 	for _, n := range rules.Notes {
-		p.host.warn(p.spec.Name, "", n)
+		p.host.warn(p.spec().Name, "", n)
 	}
 	p.loadLedger(ctx, "with the rules")
 	return nil
@@ -172,18 +216,13 @@ func (p *podHost) rulesMayHaveCome(ctx context.Context, c *corev1.Container) err
 	if err != nil || !found.Any() {
 		return err
 	}
-	p.host.note(ctx, pod.Event{Action: pod.Action{Pod: p.spec.Name, Container: c.Name}, Note: pod.NoteRules, Detail: found.String()})
+	p.host.note(ctx, pod.Event{Action: pod.Action{Pod: p.spec().Name, Container: c.Name}, Note: pod.NoteRules, Detail: found.String()})
 	p.loadLedger(ctx, "after the init container "+c.Name+" had installed the rules")
 	return nil
 }
 
 func (p *podHost) isInit(c *corev1.Container) bool {
-	for i := range p.spec.Spec.InitContainers {
-		if &p.spec.Spec.InitContainers[i] == c {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(p.spec().Spec.InitContainers, func(i corev1.Container) bool { return i.Name == c.Name })
 }
 
 func (p *podHost) network() pod.Network {
@@ -200,6 +239,8 @@ func (p *podHost) setNetwork(n pod.Network) {
 
 // tearDown takes the pod away when its last container has stopped (TM-24).
 func (p *podHost) tearDown(ctx context.Context) (pod.Event, error) {
+	p.settingUp.Lock()
+	defer p.settingUp.Unlock()
 	p.keepLedger(ctx)
 	var both errgroup.Group
 	both.Go(func() error { return p.removeContainers(ctx) })
@@ -227,7 +268,7 @@ func (p *podHost) disconnect(ctx context.Context) error {
 // removeContainers removes every instance that there still is, and then what they shared their PID namespace with.
 func (p *podHost) removeContainers(ctx context.Context) error {
 	var all errgroup.Group
-	for _, c := range p.containers {
+	for c := range p.all() {
 		all.Go(func() error { return c.remove(ctx) })
 	}
 	err := all.Wait()

@@ -76,7 +76,7 @@ func (r reaper) run(ctx context.Context, dir *rundir.Run) error {
 	for _, id := range ids {
 		errs = append(errs, r.pod(ctx, id))
 	}
-	errs = append(errs, removeEmpty(r.site.run(dir.ID)), r.unasked)
+	errs = append(errs, removeEmpty(r.site.run(dir.ID)), removeEmpty(r.site.Socket(dir.ID)), rundir.Unclaim(r.site.StateDir, dir.ID), r.unasked)
 	r.site.removeCgroupRoot()
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("reap run %s: %w", dir.ID, err)
@@ -142,7 +142,7 @@ func (r reaper) pod(ctx context.Context, id string) error {
 	return removeEmpty(r.site.pod(id))
 }
 
-// removeEmpty removes a directory that should be empty by now. What is in it after all is an error, and stays.
+// removeEmpty removes a file, or a directory that should be empty by now. What is in it after all is an error, and stays.
 func removeEmpty(dir string) error {
 	err := os.Remove(dir)
 	if errors.Is(err, os.ErrNotExist) {

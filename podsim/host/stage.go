@@ -56,3 +56,10 @@ func (s *stage) wait(ctx context.Context) error {
 		return context.Cause(ctx)
 	}
 }
+
+// isMade reports whether the stage is made.
+func (s *stage) isMade() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.made
+}

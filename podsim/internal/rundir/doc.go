@@ -8,6 +8,7 @@
 //	    lock             flock'ed for the life of the process that owns the run: the kernel says whether it lives
 //	    timeline.jsonl   every record of the run so far
 //	    logs/<pod>/<container>/<instance>.log   in CRI's format (MS-03)
+//	<state>/pods/<namespace>/<name>    the ID of the run that is the pod of this name, of applied pods (claim.go)
 //
 // A directory without a whole record is what a process leaves that died before its first effect, or while writing it;
 // it is listed as a dead run with nothing but its ID, and that is enough, as every name is a function of the ID.
