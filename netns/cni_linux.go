@@ -135,7 +135,7 @@ var anywhere6 = netip.MustParsePrefix("::/0")
 // of bridge with host-local by itself; for any other plugin that is a *MissingPluginError.
 func (c CNI) Detach(ctx context.Context, a Attachment) error {
 	var unpublished error
-	if own, ok := a.ownConf(); ok && len(a.Ports) > 0 {
+	if own, ok := a.ownConf(); ok { // whatever ports it names: the run's record may be lost, and this a guess
 		unpublished = unpublish(own.Bridge, a.ContainerID)
 	}
 	list, err := c.open(a)

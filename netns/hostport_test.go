@@ -196,6 +196,9 @@ func TestPortsGoWithTheNetworkWhoeverForgetsThem(t *testing.T) {
 				a.Ports = nil
 				return n.Leave(t.Context(), "web", func(ctx context.Context) error { return n.CNI(m.dirs...).Detach(ctx, a) })
 			})
+			if strings.Contains(m.describe(t), "8080/tcp") {
+				t.Errorf("the port is still there:\n%s", m.describe(t))
+			}
 			without := strings.NewReplacer("chain podsim hostports\n", "", "chain podsim hostports_output\n", "",
 				"chain podsim hostports_return\n", "", "chain podsim hostports_guard\n", "")
 			if got := without.Replace(m.describe(t)); got != before {
