@@ -200,6 +200,8 @@ type Action struct {
 	// Stop says what an OpSignal, a preStop OpHook or an OpTearDown is part of, and an OpRemove that is part of a restart
 	// of all containers; zero where a director asked.
 	Stop StopReason `json:"stop,omitzero"`
+	// Members is an OpSetUp's: how many containers of each role the conditions of the pod wait for.
+	Members *Members `json:"members,omitempty"`
 	// Image is the image of a container's instance as the pod names it: of an OpPrepare, OpPull, OpCreate or OpStart. A
 	// host takes it from here, and not from the pod, which may have been changed since the turn began.
 	Image string `json:"image,omitempty"`
@@ -228,6 +230,13 @@ type Action struct {
 	Request *Request `json:"request,omitempty"`
 	Command []string `json:"command,omitempty"` // OpExec: an argument vector. OpRun: one shell line.
 	Read    *Read    `json:"read,omitempty"`
+}
+
+// Members counts a pod's containers by role.
+type Members struct {
+	Inits    int `json:"inits,omitempty"`
+	Sidecars int `json:"sidecars,omitempty"`
+	Mains    int `json:"mains,omitempty"`
 }
 
 // Ref returns the action without its reasons and its input: what an answer needs to name it.

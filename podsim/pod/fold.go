@@ -142,6 +142,7 @@ func (f *fold) begin(a *Action) error {
 			return errors.New("the pod is set up already")
 		}
 		f.s.setUp.begun, f.s.setUp.at = true, f.at
+		f.s.members = a.Members
 	case OpTearDown:
 		return f.beginTearDown(a)
 	default:
@@ -494,6 +495,7 @@ func (p *ProbeStatus) answer(a *Action, e Event) {
 // settle draws the consequences of an event: whose turn it is now, and which containers are started and ready.
 func (f *fold) settle() {
 	f.s.advance(f.at)
+	inits, members := 0, 0
 	for _, c := range f.s.containers {
 		over := !f.s.sync.active || f.s.sync.number != c.synced
 		settled := c.State == StateRunning && over
@@ -503,6 +505,29 @@ func (f *fold) settle() {
 		if settled == c.settled.IsZero() || started != c.Started || ready != c.Ready {
 			f.change(c.Name, settled, started, ready)
 		}
+		switch {
+		case c.Role == RoleInit && ready, c.Role == RoleSidecar && started:
+			inits++
+		}
+		if ready && (c.Role == RoleSidecar || c.Role == RoleMain) {
+			members++
+		}
+	}
+	f.settlePod(inits, members)
+}
+
+// settlePod notes when initialisation was complete, and since when all sidecars and mains have been ready or not.
+// inits counts the init containers that are through, members the sidecars and mains that are ready.
+func (f *fold) settlePod(inits, members int) {
+	m := f.s.members
+	if m == nil {
+		return
+	}
+	if f.s.initialized.IsZero() && m.Inits+m.Sidecars > 0 && inits == m.Inits+m.Sidecars {
+		f.s.initialized = f.at
+	}
+	if ready := members == m.Sidecars+m.Mains; ready != f.s.ready.is {
+		f.s.ready.is, f.s.ready.since = ready, f.at
 	}
 }
 

@@ -40,6 +40,8 @@ var update = flag.Bool("update", false, "rewrite the golden files in testdata")
 //	fail OP CONTAINER [KIND] REASON MESSAGE     the action in flight fails
 //	exit CONTAINER CODE [oom]     the container's process ends
 //	after DURATION                time passes; the planner is asked whenever it wants to be
+//	show times|images|signals     from now on, the outputs also show when each condition changed last, or the
+//	                              containers' images and their IDs, or their stop signals
 //
 // What is not held is answered at once, with success; an await is always held. In the output, > is an action that
 // begins and < one that ends, with the time since the case's beginning. What is neither held nor fails is shown
@@ -113,7 +115,7 @@ type game struct {
 	held       []string
 	answers    map[string]Failure
 	lastID     int
-	updated    bool // the pod was changed; images are shown
+	shown      []string
 	out        strings.Builder
 }
 
@@ -181,6 +183,9 @@ func (g *game) command(w []string) error {
 		g.begins(a)
 	case "image", "deadline", "debug":
 		return g.update(w)
+	case "show":
+		g.shown = append(g.shown, w[1])
+		return nil
 	case "hold":
 		g.held = append(g.held, strings.Join(w[1:], " "))
 		return nil
@@ -240,7 +245,10 @@ func (g *game) update(w []string) error {
 		}
 		p.Spec.ActiveDeadlineSeconds = &n
 	}
-	g.p, g.updated = p, true
+	g.p = p
+	if w[0] == "image" && !slices.Contains(g.shown, "image") {
+		g.shown = append(g.shown, "image")
+	}
 	g.begins(Action{Op: OpUpdate, Pod: p.Name, Spec: p})
 	return g.settle()
 }
@@ -401,7 +409,7 @@ func (g *game) ends(a Action, f *Failure) {
 			what = e.Probe.Result.String()
 		}
 	case OpPull:
-		e.Image = &Image{StopSignal: g.p.Annotations["stopSignal/"+a.Container]}
+		e.Image = &Image{ID: "sha256:" + a.Container, Ref: a.Image + "@sha256:" + a.Container, StopSignal: g.p.Annotations["stopSignal/"+a.Container]}
 	}
 	if g.short(a) && f == nil && !slices.ContainsFunc(g.held, func(h string) bool { return matches(a, h) }) {
 		what = ""
@@ -500,6 +508,11 @@ func (g *game) show() {
 		fmt.Fprint(&g.out, " done")
 	}
 	fmt.Fprintln(&g.out)
+	if slices.Contains(g.shown, "times") {
+		for _, c := range st.Conditions {
+			fmt.Fprintf(&g.out, "since  %s %s %s\n", g.since(c.LastTransitionTime.Time), c.Type, c.Status)
+		}
+	}
 	for _, c := range slices.Concat(st.InitContainerStatuses, st.ContainerStatuses, st.EphemeralContainerStatuses) {
 		fmt.Fprintf(&g.out, "  %-7s %-7s #%d %s\n", c.Name, RoleOf(g.p, c.Name), c.RestartCount, containerLine(g, c))
 	}
@@ -524,8 +537,14 @@ func containerLine(g *game, c corev1.ContainerStatus) string {
 		return ""
 	}
 	line := state(c.State)
-	if g.updated {
+	if slices.Contains(g.shown, "image") && !slices.Contains(g.shown, "images") {
 		line = c.Image + " " + line
+	}
+	if slices.Contains(g.shown, "images") {
+		line = c.Image + "=" + c.ImageID + " " + line
+	}
+	if slices.Contains(g.shown, "signals") && c.StopSignal != nil {
+		line = string(*c.StopSignal) + " " + line
 	}
 	if c.Started != nil && *c.Started {
 		line += ", started"

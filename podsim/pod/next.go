@@ -78,14 +78,14 @@ func (n *planner) setUp() {
 	case n.s.flying(func(a *Action) bool { return a.Op == OpSetUp }) != nil:
 		n.waitAll("its network and volumes are being set up")
 	case !su.begun:
-		n.do(Action{Op: OpSetUp}, "the pod was asked for")
+		n.do(Action{Op: OpSetUp, Members: membersOf(n.p)}, "the pod was asked for")
 		n.prepare()
 		n.waitAll("its network and volumes are being set up")
 	case n.now.Before(su.failed.Add(syncRetry)):
 		n.wakeAt(su.failed.Add(syncRetry))
 		n.waitAll("the pod's set-up failed and is tried again %s later (BO-11): %s: %s", syncRetry, su.failure.Reason, su.failure.Message)
 	default:
-		n.do(Action{Op: OpSetUp}, "it is tried again, %s after it failed: %s", syncRetry, su.failure.Reason)
+		n.do(Action{Op: OpSetUp, Members: membersOf(n.p)}, "it is tried again, %s after it failed: %s", syncRetry, su.failure.Reason)
 		n.waitAll("its network and volumes are being set up")
 	}
 }

@@ -17,7 +17,7 @@ func byName(a, b corev1.ContainerStatus) int { return cmp.Compare(a.Name, b.Name
 // follow each other in time, such as ErrImagePull and ImagePullBackOff.
 //
 // It differs from a kubelet's in one thing: a kubelet reports once a sync, and so a little late, what podsim tells at
-// once. LastTransitionTime is set where what was observed tells it exactly.
+// once. Told at every event, it never goes back on itself: what is over stays over, and no time goes back.
 func (s Status) PodStatus(p *corev1.Pod, now time.Time) corev1.PodStatus {
 	r := report{p: p, s: &s, now: now}
 	st := corev1.PodStatus{Phase: corev1.PodPending, QOSClass: p.Status.QOSClass}
@@ -116,6 +116,10 @@ func (r *report) container(spec *corev1.Container) corev1.ContainerStatus {
 	if c.ContainerID != "" {
 		st.ContainerID = runtimeScheme + c.ContainerID
 	}
+	if r.s.on(GateContainerStopSignals) && c.made != "" { // SG-04
+		signal := corev1.Signal("SIG" + r.s.stopSignal(spec, c))
+		st.StopSignal = &signal
+	}
 	if c.Last != nil {
 		st.LastTerminationState.Terminated = terminated(c.Last)
 	}
@@ -211,8 +215,10 @@ func pullBacksOff(reason string) bool {
 	return true
 }
 
+// terminated reports how an instance ended. Its signal stays 0 even where one ended it: containerd tells a kubelet the
+// code alone.
 func terminated(t *Termination) *corev1.ContainerStateTerminated {
-	out := &corev1.ContainerStateTerminated{ExitCode: int32(t.Code), Signal: int32(t.Signal), Reason: t.Reason, Message: t.Message,
+	out := &corev1.ContainerStateTerminated{ExitCode: int32(t.Code), Reason: t.Reason, Message: t.Message,
 		StartedAt: metav1.NewTime(t.StartedAt), FinishedAt: metav1.NewTime(t.FinishedAt)}
 	if t.ContainerID != "" {
 		out.ContainerID = runtimeScheme + t.ContainerID
@@ -281,85 +287,66 @@ func condition(t corev1.PodConditionType, is bool, since time.Time, reason, mess
 	return c
 }
 
+// What the kubelet says, since 1.37, of a pod that has no sandbox.
+const (
+	noSandboxReason  = "PodSandboxNotReady"
+	noSandboxYet     = "no pod sandbox exists"
+	noSandboxAnyMore = "pod sandbox is not ready"
+)
+
 // readyToStart is true while there is a network to start containers in (ST-02, PH-11). Of a set-up that failed it
 // tells the reason, which a kubelet only puts into an event.
 func (r *report) readyToStart() corev1.PodCondition {
 	su := &r.s.setUp
+	reason, yet, anyMore := noSandboxReason, noSandboxYet, noSandboxAnyMore
+	if r.s.options().Version.Minor() < 37 {
+		reason, yet, anyMore = "", "", ""
+	}
 	switch {
 	case !r.s.end.down.IsZero():
-		return condition(corev1.PodReadyToStartContainers, false, r.s.end.down, "", "")
+		return condition(corev1.PodReadyToStartContainers, false, r.s.end.down, reason, anyMore)
 	case su.failure != nil:
 		return condition(corev1.PodReadyToStartContainers, false, r.s.up, su.failure.Reason, su.failure.Message)
 	case su.done.IsZero():
-		return condition(corev1.PodReadyToStartContainers, false, r.s.up, "", "")
+		return condition(corev1.PodReadyToStartContainers, false, r.s.up, reason, yet)
 	}
 	return condition(corev1.PodReadyToStartContainers, true, su.done, "", "")
 }
 
 func (r *report) initialized(st *corev1.PodStatus) corev1.PodCondition {
-	incomplete := r.s.incompleteInits(r.p)
+	since := r.s.initialized
+	if since.IsZero() || len(r.p.Spec.InitContainers) == 0 {
+		since = r.s.up
+	}
 	switch {
 	case st.Phase == corev1.PodSucceeded:
-		return condition(corev1.PodInitialized, true, time.Time{}, "PodCompleted", "")
+		return condition(corev1.PodInitialized, true, since, "PodCompleted", "")
 	case r.s.Initialized(r.p):
-		return condition(corev1.PodInitialized, true, r.initializedSince(), "", "")
+		return condition(corev1.PodInitialized, true, since, "", "")
 	}
 	return condition(corev1.PodInitialized, false, r.s.up, "ContainersNotInitialized",
-		fmt.Sprintf("containers with incomplete status: %s", incomplete))
-}
-
-// initializedSince is when the last init container came through, zero where a restart has hidden it.
-func (r *report) initializedSince() time.Time {
-	since := r.s.up
-	for i := range r.p.Spec.InitContainers {
-		spec := &r.p.Spec.InitContainers[i]
-		c := r.s.seen(spec.Name)
-		at := c.StartedSince
-		if initRole(spec) == RoleInit && c.Exit != nil {
-			at = c.Exit.FinishedAt
-		} else if c.Instance > 0 {
-			return time.Time{}
-		}
-		if at.After(since) {
-			since = at
-		}
-	}
-	return since
+		fmt.Sprintf("containers with incomplete status: %s", r.s.incompleteInits(r.p)))
 }
 
 func (r *report) containersReady(st *corev1.PodStatus) corev1.PodCondition {
+	since := r.s.ready.since
+	if since.IsZero() {
+		since = r.s.up
+	}
 	unready := r.s.unready(r.p)
 	switch {
 	case st.Phase == corev1.PodSucceeded:
-		return condition(corev1.ContainersReady, false, r.unreadySince(unready), "PodCompleted", "")
+		return condition(corev1.ContainersReady, false, since, "PodCompleted", "")
 	case st.Phase == corev1.PodFailed:
-		return condition(corev1.ContainersReady, false, r.unreadySince(unready), "PodFailed", "")
+		if e := r.s.end; e.reason == StopDeadline && (r.s.ready.is || since.After(e.at)) {
+			since = e.at // it failed while its containers were ready
+		}
+		return condition(corev1.ContainersReady, false, since, "PodFailed", "")
 	case len(unready) > 0:
-		return condition(corev1.ContainersReady, false, r.unreadySince(unready), "ContainersNotReady",
+		return condition(corev1.ContainersReady, false, since, "ContainersNotReady",
 			fmt.Sprintf("containers with unready status: %s", unready))
 	}
-	since := r.s.up
-	for spec := range containersOf(r.p) {
-		if c := r.s.seen(spec.Name); RoleOf(r.p, spec.Name) != RoleInit && c.ReadySince.After(since) {
-			since = c.ReadySince
-		}
-	}
 	return condition(corev1.ContainersReady, true, since, "", "")
-}
-
-// unreadySince is when the first of the containers that are not ready became so.
-func (r *report) unreadySince(unready []string) time.Time {
-	since := time.Time{}
-	for _, name := range unready {
-		at := r.s.seen(name).ReadySince
-		if at.IsZero() {
-			return r.s.up
-		}
-		if since.IsZero() || at.Before(since) {
-			since = at
-		}
-	}
-	return since
 }
 
 // gates turns a Ready condition false for a readiness gate that is not True in the manifest's status (PH-10).

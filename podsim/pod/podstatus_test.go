@@ -41,3 +41,20 @@ func TestAPodThatNobodyAskedForIsPending(t *testing.T) {
 		t.Errorf("got plan %+v, want one that asks for nothing and is not done", plan)
 	}
 }
+
+func TestASignalThatEndedAProcessShowsInTheCodeAlone(t *testing.T) {
+	p := onePod()
+	p.Spec.RestartPolicy = corev1.RestartPolicyNever
+	_, s, err := Rehearse(p, Script{Containers: map[string]Behaviour{"app": {Lives: []Life{{IgnoresTerm: true}}}}}, t0, time.Hour,
+		Ask{Action: Action{Op: OpDelete}, Ready: true})
+	if err != nil || !s.Gone() {
+		t.Fatalf("rehearse: %v, gone %v", err, s.Gone())
+	}
+	if c, _ := s.Container("app"); c.Exit == nil || c.Exit.Signal != killSignal {
+		t.Fatalf("the status of app is %+v, want an exit by signal %d", c, killSignal)
+	}
+	got := s.PodStatus(p, t0.Add(time.Hour)).ContainerStatuses[0].State.Terminated
+	if got == nil || got.ExitCode != killedCode || got.Signal != 0 {
+		t.Errorf("the report of app says %+v, want exit code %d and no signal, as containerd tells a kubelet none", got, killedCode)
+	}
+}

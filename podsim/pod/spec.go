@@ -40,6 +40,18 @@ func initRole(c *corev1.Container) Role {
 	return RoleInit
 }
 
+func membersOf(p *corev1.Pod) *Members {
+	m := &Members{Mains: len(p.Spec.Containers)}
+	for i := range p.Spec.InitContainers {
+		if initRole(&p.Spec.InitContainers[i]) == RoleSidecar {
+			m.Sidecars++
+		} else {
+			m.Inits++
+		}
+	}
+	return m
+}
+
 func initIndex(p *corev1.Pod, name string) int {
 	return slices.IndexFunc(p.Spec.InitContainers, func(c corev1.Container) bool { return c.Name == name })
 }

@@ -18,8 +18,15 @@ type Status struct {
 	sync    pass
 	end     end
 	reset   reset
-	// initialized is when a main's turn first came, which proves that the pod was initialised.
+	members *Members // from the newest OpSetUp; nil before
+	// initialized is when initialisation first was complete; zero before (PH-08).
 	initialized time.Time
+	// ready says whether all sidecars and mains are, and since when it has been as it is; the zero time: since the
+	// beginning.
+	ready struct {
+		is    bool
+		since time.Time
+	}
 	// containers holds every container of which anything was seen, in the order of the first sight.
 	containers []*ContainerStatus
 	// flight holds the actions that have begun and not ended, in the order in which they began.

@@ -200,7 +200,7 @@ func (n *planner) waitForOthers(spec *corev1.Container, f stopping, ended time.T
 
 // term sends a container its stop signal.
 func (n *planner) term(spec *corev1.Container, c *ContainerStatus, f stopping) {
-	n.doStop(Action{Op: OpSignal, Container: spec.Name, Instance: c.Instance, Signal: stopSignal(c)}, f, "%s", n.whyStop(spec, f))
+	n.doStop(Action{Op: OpSignal, Container: spec.Name, Instance: c.Instance, Signal: n.s.stopSignal(spec, c)}, f, "%s", n.whyStop(spec, f))
 }
 
 // preStop runs a container's preStop hook, all of them at once and none of them twice (TM-04, TM-12). It reports
@@ -217,7 +217,7 @@ func (n *planner) preStop(spec *corev1.Container, c *ContainerStatus, f stopping
 		return false, cut, 0
 	case !c.stop.hook.IsZero() && c.stop.hookEnd.IsZero() && n.now.Before(cut):
 		n.wakeAt(cut)
-		n.wait(spec.Name, "it is sent %s when its preStop hook has ended, or at %s at the latest (TM-10)", stopSignal(c), clock(cut))
+		n.wait(spec.Name, "it is sent %s when its preStop hook has ended, or at %s at the latest (TM-10)", n.s.stopSignal(spec, c), clock(cut))
 		return false, cut, 0
 	}
 	end = cut
@@ -241,7 +241,7 @@ func (n *planner) kill(spec *corev1.Container, c *ContainerStatus, f stopping) {
 	due := killDue(spec, c, f)
 	if n.now.Before(due) {
 		n.wakeAt(due)
-		n.wait(spec.Name, "it was sent %s, and is sent KILL at %s", stopSignal(c), clock(due))
+		n.wait(spec.Name, "it was sent %s, and is sent KILL at %s", n.s.stopSignal(spec, c), clock(due))
 		return
 	}
 	kill := Action{Op: OpSignal, Container: spec.Name, Instance: c.Instance, Signal: "KILL"}
@@ -249,7 +249,7 @@ func (n *planner) kill(spec *corev1.Container, c *ContainerStatus, f stopping) {
 		return // it was the image's own stop signal, and is still being delivered
 	}
 	n.doStop(kill, f,
-		"it has not ended %s after %s", due.Sub(c.stop.term), stopSignal(c))
+		"it has not ended %s after %s", due.Sub(c.stop.term), n.s.stopSignal(spec, c))
 }
 
 // killDue is when a container that was sent TERM is sent KILL: after what hook and waiting, in whole seconds, have
@@ -348,14 +348,20 @@ func (n *planner) whyStop(spec *corev1.Container, f stopping) string {
 	return "no main container is left that runs or will run (TM-18)"
 }
 
-// stopSignal is the signal that asks a container to end: its image's own, else TERM (TM-14). lifecycle.stopSignal
-// does not count: its gate is off in Kubernetes 1.36 (SG-01).
-func stopSignal(c *ContainerStatus) string {
-	if sig := strings.TrimPrefix(strings.ToUpper(c.Image.StopSignal), "SIG"); sig != "" {
+// stopSignal is the signal that asks a container to end: the container's own where its gate is on, else its image's,
+// else TERM (SG-01, SG-02, TM-14).
+func (s *Status) stopSignal(spec *corev1.Container, c *ContainerStatus) string {
+	if l := spec.Lifecycle; l != nil && l.StopSignal != nil && s.on(GateContainerStopSignals) {
+		return signalName(string(*l.StopSignal))
+	}
+	if sig := signalName(c.Image.StopSignal); sig != "" {
 		return sig
 	}
 	return "TERM"
 }
+
+// signalName is a signal's name without SIG.
+func signalName(s string) string { return strings.TrimPrefix(strings.ToUpper(s), "SIG") }
 
 // clock is a time of day for people.
 func clock(t time.Time) string { return t.Format("15:04:05.000") }
