@@ -78,6 +78,9 @@ func Open(ctx context.Context, c Config) (_ *Host, err error) {
 	if len(c.Pods) == 0 || len(c.Pods) > maxPods {
 		return nil, fmt.Errorf("open a run: it has %d pods; podsim runs 1 to %d at once", len(c.Pods), maxPods)
 	}
+	if err := checkHostPorts(c); err != nil {
+		return nil, err
+	}
 	h := &Host{cfg: c, pods: make(map[string]*podHost), notes: make(chan pod.Event), crash: readCrash()}
 	h.resources.Store(&c.Resources)
 	h.life, h.end = context.WithCancel(context.WithoutCancel(ctx))
@@ -147,7 +150,13 @@ func (h *Host) joinNetwork(ctx context.Context) (err error) {
 
 // attachment names the attachment of a pod's or the world's namespace.
 func (h *Host) attachment(id string) netns.Attachment {
-	return netns.Attachment{Conf: h.network.conf, ContainerID: id, IfName: "eth0", NetNS: netns.PinsIn(h.cfg.Site.pod(id)).Net}
+	a := netns.Attachment{Conf: h.network.conf, ContainerID: id, IfName: "eth0", NetNS: netns.PinsIn(h.cfg.Site.pod(id)).Net}
+	for i, p := range h.cfg.Pods {
+		if podID(h.id, i) == id {
+			a.Ports = hostPortsOf(p)
+		}
+	}
+	return a
 }
 
 // abandon undoes an Open that failed half-way.
