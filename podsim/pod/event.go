@@ -31,6 +31,7 @@ const (
 	NoteConnected = "connected" // a stub accepted a connection (Connection)
 	NoteWarning   = "warning"   // something the user should know once (Detail)
 	NoteLedger    = "ledger"    // the flow ledger was loaded (Detail: when, relative to the rules)
+	NotePulling   = "pulling"   // an image is not here, or not surely the newest, and is being fetched (Action names container and image)
 	NoteEnded     = "ended"     // the run is over, and reaped (Detail: what broke it, empty if nothing did); the last record
 )
 
@@ -81,6 +82,8 @@ type Image struct {
 	ID      string `json:"id,omitempty"`
 	Ref     string `json:"ref,omitempty"`
 	Present bool   `json:"present,omitempty"` // it was there already; nothing was fetched
+	// Size is what was fetched, compressed, in bytes; 0 if nothing was.
+	Size int64 `json:"size,omitempty"`
 	// StopSignal is the image's STOPSIGNAL without SIG, empty for none (TM-14).
 	StopSignal string `json:"stopSignal,omitempty"`
 }

@@ -526,7 +526,8 @@ func (f *fold) settlePod(inits, members int) {
 	if f.s.initialized.IsZero() && m.Inits+m.Sidecars > 0 && inits == m.Inits+m.Sidecars {
 		f.s.initialized = f.at
 	}
-	if ready := members == m.Sidecars+m.Mains; ready != f.s.ready.is {
+	// A pod whose time is over has failed, while its containers are still ready (TM-29).
+	if ready := members == m.Sidecars+m.Mains && f.s.end.reason != StopDeadline; ready != f.s.ready.is {
 		f.s.ready.is, f.s.ready.since = ready, f.at
 	}
 }

@@ -25,7 +25,7 @@ func Next(p *corev1.Pod, s Status, now time.Time) Plan {
 	switch {
 	case s.Deleting() || s.end.reason != 0:
 		n.end()
-	case n.deadlinePassed() && s.flying((*Action).makes) == nil && s.working() == nil:
+	case n.deadlinePassed() && s.flying((*Action).makes) == nil && s.working() == nil && !finished(p, &s):
 		n.endBy(StopDeadline)
 	case s.setUp.done.IsZero():
 		n.setUp()

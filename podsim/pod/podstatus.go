@@ -128,6 +128,12 @@ func (r *report) container(spec *corev1.Container) corev1.ContainerStatus {
 		st.State.Running = &corev1.ContainerStateRunning{StartedAt: metav1.NewTime(c.StartedAt)}
 	case StateExited:
 		st.State.Terminated = terminated(c.Exit)
+	case StateCreated:
+		if c.Last != nil && r.s.Ending() && !r.s.startsNow(spec.Name) {
+			// It will never be started; what it last came to is its end.
+			st.State.Terminated = terminated(c.Last)
+			return st
+		}
 	}
 	if w := r.waiting(spec, c); w != nil {
 		switch {
@@ -303,9 +309,9 @@ func (r *report) readyToStart() corev1.PodCondition {
 		reason, yet, anyMore = "", "", ""
 	}
 	switch {
-	case !r.s.end.down.IsZero():
+	case !r.s.end.down.IsZero() && !su.done.IsZero():
 		return condition(corev1.PodReadyToStartContainers, false, r.s.end.down, reason, anyMore)
-	case su.failure != nil:
+	case su.failure != nil && r.s.end.down.IsZero():
 		return condition(corev1.PodReadyToStartContainers, false, r.s.up, su.failure.Reason, su.failure.Message)
 	case su.done.IsZero():
 		return condition(corev1.PodReadyToStartContainers, false, r.s.up, reason, yet)
@@ -338,9 +344,6 @@ func (r *report) containersReady(st *corev1.PodStatus) corev1.PodCondition {
 	case st.Phase == corev1.PodSucceeded:
 		return condition(corev1.ContainersReady, false, since, "PodCompleted", "")
 	case st.Phase == corev1.PodFailed:
-		if e := r.s.end; e.reason == StopDeadline && (r.s.ready.is || since.After(e.at)) {
-			since = e.at // it failed while its containers were ready
-		}
 		return condition(corev1.ContainersReady, false, since, "PodFailed", "")
 	case len(unready) > 0:
 		return condition(corev1.ContainersReady, false, since, "ContainersNotReady",

@@ -36,7 +36,7 @@ type walk struct {
 	lastID int
 	events []Event
 	states []Status // after each event
-	phase  corev1.PodPhase
+	watch  watcher
 }
 
 func newWalk(t *rapid.T) *walk { return &walk{T: t, p: drawPod(t), now: t0} }
@@ -139,12 +139,16 @@ func (w *walk) holds(e Event) {
 		w.Fatalf("%s began while the pod was on its way out (TM-15)\n%s", e.Action, w.story())
 	}
 	st := w.s.PodStatus(w.p, w.now)
-	if (w.phase == corev1.PodSucceeded || w.phase == corev1.PodFailed) && st.Phase != w.phase {
-		w.Fatalf("the phase went from %s to %s (PH-07)\n%s", w.phase, st.Phase, w.story())
-	}
-	w.phase = st.Phase
+	w.look(e.Kind.String() + " " + e.Action.String())
 	if w.s.Phase(w.p) != st.Phase {
 		w.Fatalf("Phase is %s, and PodStatus says %s\n%s", w.s.Phase(w.p), st.Phase, w.story())
+	}
+}
+
+// look looks at the pod's status as a watch would, after something has happened.
+func (w *walk) look(after string) {
+	if what := w.watch.see(w.p, w.s, w.now); what != "" {
+		w.Fatalf("after %s: %s\n%s", after, what, w.story())
 	}
 }
 
@@ -236,6 +240,7 @@ func (w *walk) update() {
 }
 
 func (w *walk) pass() {
+	defer w.look("time has passed")
 	if rapid.Bool().Draw(w.T, "toWake") && !w.plan.Wake.IsZero() {
 		w.now = w.plan.Wake
 		return

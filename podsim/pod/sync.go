@@ -97,6 +97,11 @@ func (s *Status) due(container string) bool {
 	return p.active && (p.turn == container && !p.stopping && !p.failed || slices.Contains(p.then, container))
 }
 
+// startsNow reports whether a container's start is in flight.
+func (s *Status) startsNow(container string) bool {
+	return s.flying(func(a *Action) bool { return a.Op == OpStart && a.Container == container }) != nil
+}
+
 func (s *pass) give(turn string, stopping bool) {
 	s.turn, s.stopping, s.stage, s.done, s.failed = turn, stopping, 0, false, false
 }

@@ -298,8 +298,7 @@ func (n *planner) doStop(a Action, f stopping, why string, args ...any) {
 // its preStop hook has ended too (TM-32), one that never ran does at once (TM-22).
 func (n *planner) stillRunning(f stopping) (running []string) {
 	for _, name := range f.after {
-		starting := n.s.flying(func(a *Action) bool { return a.Op == OpStart && a.Container == name }) != nil
-		if c := n.s.seen(name); starting || c.Running() || n.hookHolds(c, f) {
+		if c := n.s.seen(name); n.s.startsNow(name) || c.Running() || n.hookHolds(c, f) {
 			running = append(running, name)
 		}
 	}
