@@ -42,6 +42,8 @@ func noted(r timeline.Record) (who, what string, ok bool) {
 		return r.Subject, connected(r.Connection), true
 	case pod.NoteLedger:
 		return "pod", strings.TrimSpace("flow ledger loaded " + brackets(r.Detail)), true
+	case pod.NotePulling:
+		return about(r), "pulling image " + r.Action.Image, true
 	case pod.NoteWarning:
 		return about(r), "warning: " + r.Detail, true
 	}
@@ -79,6 +81,8 @@ func began(r timeline.Record) string {
 		return strings.TrimSpace("signal " + a.Signal + " " + brackets(a.Why))
 	case pod.OpDelete:
 		return strings.TrimSpace("deletion asked for " + brackets(a.Why))
+	case pod.OpUpdate:
+		return strings.TrimSpace("change asked for " + brackets(a.Why))
 	}
 	return ""
 }
@@ -147,7 +151,7 @@ var names = map[pod.Op]string{
 	pod.OpCreate: "creation", pod.OpStart: "start", pod.OpAwait: "wait for its end", pod.OpRemove: "removal of the ended instance",
 	pod.OpTearDown: "removal of network and volumes", pod.OpExec: "command", pod.OpRun: "command on the host",
 	pod.OpRead: "reading of a log or file", pod.OpFlows: "reading of the flow ledger", pod.OpUp: "acceptance of the pod",
-	pod.OpDelete: "deletion", pod.OpMark: "mark",
+	pod.OpDelete: "deletion", pod.OpMark: "mark", pod.OpUpdate: "change of the pod",
 }
 
 // doing names what an action does.
