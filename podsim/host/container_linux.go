@@ -91,18 +91,28 @@ func (c *container) makeAhead(ctx context.Context, instance int) error {
 
 // pull makes the image present (IM-01..03).
 func (c *container) pull(ctx context.Context) (pod.Event, error) {
-	img, pulled, err := c.pod.host.runtime.Ensure(ctx, c.spec().Image, ctrd.Policy(c.spec().ImagePullPolicy), c.pod.host.pulls())
+	image := c.spec().Image
+	options := c.pod.host.pulls()
+	options.Begin = func() {
+		a := pod.Action{Pod: c.pod.spec().Name, Container: c.spec().Name, Image: image}
+		c.pod.host.note(ctx, pod.Event{Action: a, Note: pod.NotePulling})
+	}
+	img, pulled, err := c.pod.host.runtime.Ensure(ctx, image, ctrd.Policy(c.spec().ImagePullPolicy), options)
 	if e, ok := errors.AsType[*ctrd.ImageError](err); ok {
 		hint := ""
-		if strings.HasPrefix(c.spec().Image, localRegistry) {
-			hint = "; no registry has it: podsim image load FILE, or podsim image make " + c.spec().Image + " PROGRAM"
+		if strings.HasPrefix(image, localRegistry) {
+			hint = "; no registry has it: podsim image load FILE, or podsim image make " + image + " PROGRAM"
 		}
-		return failed(e.Reason, fmt.Errorf("Failed to pull image %q: %w%s", c.spec().Image, e, hint)), nil //nolint:staticcheck // the kubelet's words
+		return failed(e.Reason, fmt.Errorf("Failed to pull image %q: %w%s", image, e, hint)), nil //nolint:staticcheck // the kubelet's words
 	}
 	if err != nil {
 		return pod.Event{}, err
 	}
-	return pod.Event{Image: &pod.Image{ID: img.ID, Ref: img.Ref, Present: !pulled, StopSignal: img.StopSignal}}, nil
+	found := pod.Image{ID: img.ID, Ref: img.Ref, Present: !pulled, StopSignal: img.StopSignal}
+	if pulled {
+		found.Size = img.Size
+	}
+	return pod.Event{Image: &found}, nil
 }
 
 // create makes the instance, unless it was made ahead of its turn.

@@ -124,6 +124,9 @@ func (c *Client) Ensure(ctx context.Context, ref string, policy Policy, o PullOp
 	case policy == PullNever:
 		return Image{}, false, &ImageError{Reason: ReasonErrImageNeverPull, Ref: full, Err: fmt.Errorf("%w, and imagePullPolicy is Never", ErrNoImage)}
 	}
+	if o.Begin != nil {
+		o.Begin()
+	}
 	img, err = c.Pull(ctx, full, o)
 	return img, err == nil, err
 }

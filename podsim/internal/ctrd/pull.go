@@ -24,6 +24,8 @@ type PullOptions struct {
 	// Keychain finds credentials for a registry. Nil: the docker config's (DOCKER_CONFIG, or ~/.docker/config.json),
 	// credential helpers included.
 	Keychain authn.Keychain
+	// Begin, if not nil, is called by Ensure when it finds that it has to fetch the image.
+	Begin func()
 }
 
 // Pull fetches an image for this host's platform and unpacks it. What is already here is not fetched again. An
