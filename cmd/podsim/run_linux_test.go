@@ -59,7 +59,7 @@ func TestTheExitCodeAndTheLastLinesTellHowAPodEnded(t *testing.T) {
 		{"a postStart hook that fails", podOf("job", "Never", `args: [app, --term-code, "4"], lifecycle: {postStart: {exec: {command: [/sidekick, exit, "3"]}}}`), exitFailed,
 			[]string{"main  FailedPostStartHook: command '/sidekick exit 3' exited with 3\n", "main  signal TERM (its postStart hook failed"}, []string{"main: Error, exit code 4"}},
 		{"a probe that hangs", podOf("job", "Never", `args: [app, --hang, --term-code, "4"], livenessProbe: {httpGet: {path: /healthz, port: 8080}, initialDelaySeconds: 1, periodSeconds: 1, timeoutSeconds: 1, failureThreshold: 1}`), exitFailed,
-			[]string{"liveness probe failed: ", "context deadline exceeded", "signal TERM"}, []string{"main: Error, exit code 4"}},
+			[]string{"liveness probe failed: ", "context deadline exceeded", "main  signal TERM (its liveness probe failed)"}, []string{"main: Error, exit code 4"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

@@ -344,6 +344,9 @@ func (n *planner) whyStop(spec *corev1.Container, f stopping) string {
 	if n.s.initFailed(n.p) {
 		return "initialisation has failed (IN-02)"
 	}
+	if k := stopCause(spec, RoleMain, n.s.seen(spec.Name)); RoleOf(n.p, spec.Name) == RoleMain && (k == StopLiveness || k == StopStartup) {
+		return "its " + k.String() + " probe failed" // it is not started again, and so the pod ends with it (RP-07)
+	}
 	return "no main container is left that runs or will run (TM-18)"
 }
 
