@@ -28,7 +28,7 @@
 // termination.go how containers stop, reset.go how all are restarted at once, update.go what a changed pod means,
 // restart.go and backoff.go whether and when containers start again, probe.go when they are probed; fold.go what an
 // event changes; podstatus.go and phase.go what is reported, waiting.go the same in words.
-// testdata shows every rule, by its id, as a case that can be read in a minute.
+// testdata shows every rule, by its id, as a case that can be read in a minute; RULES.md says which case that is.
 //
 // Where podsim decides otherwise than the kubelet, because it is driven by events and not by polling:
 //   - A sync begins at once when there is reason for one. What the kubelet tries again "about every 10 s" is tried
@@ -36,6 +36,8 @@
 //   - A status is not held back until a sync ends. Started and Ready are, since they decide about traffic and order.
 //   - A delete cuts a sync short. What is in flight ends; nothing more is started, and a postStart hook that hangs
 //     holds up nobody. A kubelet would finish the sync first, however long that takes.
+//   - A container that is stopped for a failed probe or a changed image and is to be started again, though its policy
+//     would not restart it, is reported as waiting in between. A kubelet reports nothing in the middle of a sync.
 //   - A delete that shortens the grace period shortens everything that is under way (TM-09).
 //   - A probe's ticks have the earliest phase that a kubelet's can have, unless the Kubelet asks for a real one's
 //     (PB-21), and readiness is tried at once when the container is started, but not at every status update (PB-22).

@@ -202,7 +202,7 @@ func (w *walk) step() {
 	switch n := rapid.IntRange(0, 20).Draw(w.T, "what"); {
 	case n == 0:
 		w.delete()
-	case n == 1 && !w.s.Gone():
+	case n < 3 && !w.s.Gone():
 		w.update()
 	case n < 6 || len(flight) == 0:
 		w.pass()
