@@ -77,7 +77,7 @@ func (d *drive) loop(ctx context.Context) error {
 				d.asks = nil
 				continue
 			}
-			if err := d.begin(flight, a, time.Now()); err != nil {
+			if err := d.ask(flight, a); err != nil {
 				return err
 			}
 		case e, ok := <-d.notes:
@@ -139,6 +139,22 @@ func (d *drive) director() Director {
 		return d.run.Director
 	}
 	return upAll{}
+}
+
+// ask begins what somebody outside asks for. They cannot know what has just happened: an action that cannot follow is
+// said, and passed over.
+func (d *drive) ask(ctx context.Context, a pod.Action) error {
+	now := time.Now()
+	var refusal error
+	if s, ok := d.status[a.Pod]; ok {
+		_, refusal = s.Apply(pod.Event{Kind: pod.Began, Time: now, Action: a})
+	}
+	if refusal == nil {
+		return d.begin(ctx, a, now)
+	}
+	d.record(pod.Event{Kind: pod.Noted, Time: now, Action: pod.Action{Pod: a.Pod, Container: a.Container}, Note: pod.NoteRefused,
+		Detail: a.String() + ": " + refusal.Error()})
+	return nil
 }
 
 // begin puts an action on the timeline and has it performed.

@@ -35,18 +35,19 @@ var mayImport = map[string][]string{
 	"podsim/internal/rundir":    {},
 	"podsim/host": {"podsim/pod", "podsim/timeline", "podsim/manifest", "podsim/manifest/env", "podsim/manifest/payload", "podsim/manifest/netfiles", "podsim/probe",
 		"podsim/internal/ctrd", "podsim/internal/rundir", "netns", "netns/intercept", "netns/flows", "netns/world", "netns/request", "volumes"},
-	"netns":            {},
-	"netns/intercept":  {"netns"},
-	"netns/flows":      {"netns"},
-	"netns/world":      {"netns"},
-	"netns/lab":        {"netns"}, // the throw-away machines of netns's tests
-	"netns/request":    {"netns"},
-	"volumes":          {},
-	"scenarios":        {"podsim/pod", "podsim/timeline", "podsim/manifest", "podsim/manifest/diag"},
-	"scenarios/report": {"scenarios", "podsim/pod", "podsim/timeline", "podsim/manifest/diag"},
-	"cmd/sidekick":     {},
-	"cmd/podsim-init":  {},
-	"cmd/podsim-shim":  {},
+	"podsim/supervisor": {"podsim", "podsim/pod", "podsim/timeline", "podsim/manifest", "podsim/host", "podsim/internal/rundir"},
+	"netns":             {},
+	"netns/intercept":   {"netns"},
+	"netns/flows":       {"netns"},
+	"netns/world":       {"netns"},
+	"netns/lab":         {"netns"}, // the throw-away machines of netns's tests
+	"netns/request":     {"netns"},
+	"volumes":           {},
+	"scenarios":         {"podsim/pod", "podsim/timeline", "podsim/manifest", "podsim/manifest/diag"},
+	"scenarios/report":  {"scenarios", "podsim/pod", "podsim/timeline", "podsim/manifest/diag"},
+	"cmd/sidekick":      {},
+	"cmd/podsim-init":   {},
+	"cmd/podsim-shim":   {},
 }
 
 // anything lists the packages that wire the others together.

@@ -3,6 +3,7 @@ package main
 import (
 	"github.com/podsim/podsim/netns/request"
 	"github.com/podsim/podsim/podsim/host"
+	"github.com/podsim/podsim/podsim/supervisor"
 )
 
 // reexec does the work of one of podsim's own helpers and tells its exit code, if that is what this process was started
@@ -14,6 +15,8 @@ func reexec(args []string) (code int, helped bool) {
 	switch args[0] {
 	case request.Command:
 		return request.Main(), true
+	case supervisor.Command:
+		return supervisor.Main(), true
 	case host.KeeperCommand:
 		return host.KeeperMain(args[1:]), true
 	}

@@ -31,6 +31,12 @@ func (s Site) withDefaults() Site {
 	return s
 }
 
+// Resolved fills in the defaults.
+func (s Site) Resolved() Site { return s.withDefaults() }
+
+// FirstPodID is the ID of a run's first pod: of an applied pod's run, its only one.
+func FirstPodID(run string) string { return podID(run, 0) }
+
 // maxPods is how many pods one run may have: a pod's ID is its run's ID and one letter, and w is the world's.
 const maxPods = 'w' - 'a'
 

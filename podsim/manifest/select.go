@@ -42,6 +42,25 @@ func (m *Manifest) Pod(sel Select, opts Options) (*corev1.Pod, diag.List) {
 		"%d pods fit; choose one by select: {kind: ..., name: ...}; there is %s", len(fit), m.names(fit))}}
 }
 
+// Pods gives all pods of the manifest, as Pod does. There must be at least one, and no two of one name.
+func (m *Manifest) Pods(opts Options) ([]*corev1.Pod, diag.List) {
+	if len(m.candidates) == 0 {
+		return nil, diag.List{{File: m.file, Message: "there is no pod in the file; podsim runs a " + strings.Join(podKinds(), ", a ")}}
+	}
+	var pods []*corev1.Pod
+	var found diag.List
+	for i, c := range m.candidates {
+		for _, before := range m.candidates[:i] {
+			if before.name() == c.name() && visible(before.pod.Namespace, c.pod.Namespace) {
+				found = append(found, diag.Diagnostic{File: m.file, Message: fmt.Sprintf("two pods have one name: %s", m.names([]candidate{before, c}))})
+			}
+		}
+		p, more := c.judge(opts)
+		pods, found = append(pods, p), append(found, more...)
+	}
+	return pods, found.Sort()
+}
+
 // String is how messages name what was looked for.
 func (s Select) String() string {
 	kind := s.Kind

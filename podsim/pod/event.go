@@ -32,6 +32,7 @@ const (
 	NoteWarning   = "warning"   // something the user should know once (Detail)
 	NoteLedger    = "ledger"    // the flow ledger was loaded (Detail: when, relative to the rules)
 	NotePulling   = "pulling"   // an image is not here, or not surely the newest, and is being fetched (Action names container and image)
+	NoteRefused   = "refused"   // something asked for from outside came too late, or too early (Detail: what and why)
 	NoteEnded     = "ended"     // the run is over, and reaped (Detail: what broke it, empty if nothing did); the last record
 )
 

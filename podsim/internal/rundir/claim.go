@@ -115,3 +115,6 @@ func DirOf(state, id string) string { return filepath.Join(runsDir(state), id) }
 
 // Alive reports whether a run's process holds its lock.
 func Alive(state, id string) (bool, error) { return alive(DirOf(state, id)) }
+
+// OpenTimeline opens the timeline of the run whose directory is dir, for reading. The caller closes it.
+func OpenTimeline(dir string) (*os.File, error) { return os.Open(filepath.Join(dir, timelineFile)) }

@@ -231,7 +231,7 @@ func runsDir(state string) string { return filepath.Join(state, "runs") }
 // A process that is killed while it starts a program leaves a child that holds the lock until the program is in its
 // place. So when the one that took the lock is gone, the lock is given a moment to go too.
 func alive(dir string) (bool, error) {
-	for deadline := time.Now().Add(childPatience); ; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(childPatience); ; <-time.After(time.Millisecond) {
 		f, err := lock(dir, 0, unix.LOCK_SH|unix.LOCK_NB)
 		switch {
 		case err == nil:
