@@ -81,7 +81,7 @@ func (a Attachment) publish(ctx context.Context, own ownConf, addrs []netip.Pref
 	if _, err := u.withdraw(own.Bridge, a.ContainerID); err != nil {
 		return err
 	}
-	if err := u.checkPorts(own.Bridge, a); err != nil {
+	if err := u.checkPorts(own.Bridge, a.ContainerID, a.Ports); err != nil {
 		return err
 	}
 	local := false
@@ -182,8 +182,8 @@ func destinationChanged() []expr.Any {
 	}
 }
 
-// checkPorts looks for an attachment that has one of a's ports.
-func (u *uplink) checkPorts(bridge string, a Attachment) error {
+// checkPorts looks for an attachment other than the one on the bridge that has one of the ports.
+func (u *uplink) checkPorts(bridge, id string, ports []HostPort) error {
 	for f := range u.halves {
 		for _, chain := range u.halves[f].ports {
 			if chain.Name != portsIn {
@@ -195,12 +195,12 @@ func (u *uplink) checkPorts(bridge string, a Attachment) error {
 			}
 			for _, r := range rules {
 				owner, port, ok := parsePortName(r.name)
-				if !ok || r.bridge == bridge && owner == a.ContainerID {
+				if !ok || r.bridge == bridge && owner == id {
 					continue
 				}
-				for _, p := range a.Ports {
+				for _, p := range ports {
 					if p.Clashes(port) {
-						return &TakenError{Port: p, By: "the pod " + owner + " on " + r.bridge + ", if that still runs (otherwise: podsim clean)"}
+						return &TakenError{Port: p, By: "pod " + owner + " on " + r.bridge + " (podsim ps shows its run; podsim clean takes a dead one away)"}
 					}
 				}
 			}
@@ -276,9 +276,21 @@ func unpublish(bridge, id string) error {
 	return nil
 }
 
-// CheckPort reports whether a port of the machine is free for a pod: a *TakenError says that a socket of the machine
-// has it, or that the address is none of the machine's.
+// CheckPort reports whether a port of the machine is free for a pod. A *TakenError says that a socket of the machine or
+// another pod has it; any other error, that the machine has no such address, or that it could not be seen.
 func CheckPort(p HostPort) error {
+	u, err := readUplink()
+	if err != nil {
+		return err
+	}
+	if err := u.checkPorts("", "", []HostPort{p}); err != nil {
+		return err
+	}
+	return tryPort(p)
+}
+
+// tryPort takes the port for a moment.
+func tryPort(p HostPort) error {
 	family, kind := unix.AF_INET6, unix.SOCK_STREAM
 	var at unix.Sockaddr = &unix.SockaddrInet6{Port: int(p.Port)}
 	if !p.IP.IsValid() && !exists(ipv6Conf) {
@@ -302,15 +314,21 @@ func CheckPort(p HostPort) error {
 		return fmt.Errorf("check port %s: %w", p, err)
 	}
 	defer unix.Close(fd)
-	// As a server would: connections that a server has left behind do not count.
-	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err == nil && kind == unix.SOCK_STREAM {
-		err = unix.Bind(fd, at)
-		if err == nil && p.Protocol == "tcp" {
-			err = unix.Listen(fd, 1)
+	if kind == unix.SOCK_STREAM { // as a server would: connections that a server has left behind do not count
+		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err != nil {
+			return fmt.Errorf("check port %s: %w", p, err)
 		}
-		return portError(p, err)
 	}
-	return portError(p, unix.Bind(fd, at))
+	if !p.IP.IsValid() { // IPv4's as well
+		if err := unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 0); err != nil {
+			return fmt.Errorf("check port %s: %w", p, err)
+		}
+	}
+	err = unix.Bind(fd, at)
+	if err == nil && p.Protocol == "tcp" {
+		err = unix.Listen(fd, 1)
+	}
+	return portError(p, err)
 }
 
 func portError(p HostPort, err error) error {

@@ -114,6 +114,9 @@ func TestAPortWithAnAddressIsThatAddressesAlone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if err := Do(m.netns, func() error { return CheckPort(local) }); err == nil || !strings.Contains(err.Error(), "is taken by pod web on podsim-") {
+		t.Errorf("got %v of a pod's port, want an error that names the pod", err)
+	}
 	if _, err := reaches(t, a.NetNS, ":80", m.netns, "127.0.0.1:8080"); err != nil {
 		t.Errorf("the port's own address: %v", err)
 	}
@@ -127,7 +130,7 @@ func TestAPortWithAnAddressIsThatAddressesAlone(t *testing.T) {
 		t.Errorf("the same port of another address: %v", err)
 	}
 	c, _, err := m.publishes(t, "all", HostPort{Protocol: "tcp", Port: 8080, Target: 80})
-	if taken, ok := errors.AsType[*TakenError](err); !ok || !strings.Contains(taken.Error(), "port 8080/tcp of this machine is taken by the pod ") {
+	if taken, ok := errors.AsType[*TakenError](err); !ok || !strings.Contains(taken.Error(), "port 8080/tcp of this machine is taken by pod ") {
 		t.Errorf("got error %v, want one that names the port and the pod", err)
 	}
 	d, _, err := m.publishes(t, "udp", HostPort{Protocol: "udp", Port: 8080, Target: 80})
@@ -219,10 +222,16 @@ func TestCheckPortNamesWhatIsWrong(t *testing.T) {
 	}
 	defer l.Close()
 	at := netip.MustParseAddr
+	u, err := ListenPacket(t.Context(), m.netns, "udp4", "0.0.0.0:5300")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer u.Close()
 	for _, tt := range []struct {
 		port HostPort
 		want string
 	}{
+		{HostPort{Protocol: "udp", Port: 5300}, "port 5300/udp of this machine is taken by another process"},
 		{HostPort{Protocol: "tcp", Port: 8080}, "port 8080/tcp of this machine is taken by another process"},
 		{HostPort{Protocol: "tcp", Port: 8080, IP: at("127.0.0.1")}, "port 127.0.0.1:8080/tcp of this machine is taken"},
 		{HostPort{Protocol: "tcp", Port: 8080, IP: at("198.51.100.2")}, ""},

@@ -146,7 +146,7 @@ func TestTheReapOfARunTakesItsPortsAwayAlone(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if _, err := cni.Attach(t.Context(), again); err == nil || !strings.Contains(err.Error(), "is taken by the pod "+attached[mine].ContainerID) {
+	if _, err := cni.Attach(t.Context(), again); err == nil || !strings.Contains(err.Error(), "is taken by pod "+attached[mine].ContainerID) {
 		t.Errorf("while the pod is there: got error %v, want one that names it", err)
 	}
 	drop(mine)
