@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -52,8 +53,10 @@ type ContainerConfig struct {
 	Run, Pod, Name string
 	Image          Image
 	Spec           Spec
+	// Stdin gives it a standard input that is open until it ends, for those who attach to it. Without, it is /dev/null.
+	Stdin bool
 	// Output is called with each line that the container prints, one call at a time, and never after Delete has
-	// returned. Nil discards it.
+	// returned. Nil discards it, and then nobody can attach to the container either.
 	Output func(Line)
 }
 
@@ -119,24 +122,45 @@ func (c *Client) create(ctx context.Context, cfg ContainerConfig) (_ *Container,
 		return nil, &RuntimeError{Op: "create", Message: err.Error()}
 	}
 	k := &Container{client: c, run: cfg.Run, id: cfg.ID, pod: cfg.Pod, cgroup: cfg.Spec.Cgroup, proc: spec.Process, notes: notes, exited: make(chan struct{})}
-	if k.pipes, err = makePipes(c.pipeDir(cfg.Run, cfg.ID), cfg.Spec.TTY); err != nil {
+	dir := c.pipeDir(cfg.Run, cfg.ID)
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, os.RemoveAll(dir))
+		}
+	}()
+	if k.pipes, err = makePipes(filepath.Join(dir, "first"), pipeOptions{tty: cfg.Spec.TTY}); err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, k.pipes.attached()) }()
+	if cfg.Stdin {
+		if err := makePipe(filepath.Join(dir, inputName)); err != nil {
+			return nil, errors.Join(err, k.pipes.close())
+		}
+	}
 	sink := newLines(cfg.Output)
-	pumped := k.pipes.pump(sink.take)
+	take, finish := sink.take, sink.flush
+	if cfg.Output != nil {
+		b, err := newBroadcast(c, dir)
+		if err != nil {
+			return nil, errors.Join(err, k.pipes.close())
+		}
+		take = func(stderr bool, data []byte) { sink.take(stderr, data); b.take(stderr, data) }
+		finish = func() { sink.flush(); b.finish() }
+	}
+	pumped := k.pipes.pump(take)
 
 	k.pid, err = c.createTask(ctx, cfg, spec, k.pipes)
 	if err != nil {
 		k.pipes.interrupt()
 		<-pumped
+		finish()
 		return nil, errors.Join(err, k.pipes.close())
 	}
 	k.main = hold(k.pid, cfg.Spec)
 	k.pumped = make(chan struct{})
 	c.watchers.Go(func() {
 		<-pumped
-		sink.flush()
+		finish()
 		close(k.pumped)
 	})
 	var life context.Context
@@ -212,8 +236,11 @@ func (c *Client) createTask(ctx context.Context, cfg ContainerConfig, spec *orun
 		ContainerID: cfg.ID,
 		Rootfs:      mounts,
 		Stdout:      p.stdout(),
-		Stderr:      p.stderr(cfg.Spec.TTY),
+		Stderr:      p.stderr(),
 		Terminal:    cfg.Spec.TTY,
+	}
+	if cfg.Stdin {
+		request.Stdin = filepath.Join(c.pipeDir(cfg.Run, cfg.ID), inputName)
 	}
 	if shim != "" {
 		request.TaskApiAddress, request.TaskApiVersion = shim, shimVersion

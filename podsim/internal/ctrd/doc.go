@@ -32,5 +32,17 @@
 // record is written before the snapshot it names, and removed after it: no lease is needed to protect the moment
 // between the two, and the records, found by label, are at every moment the complete list of what a run owns.
 //
+// # Containers of other processes
+//
+// A container's creator alone reads its output and looks after it. What any other process may want of it is found by
+// its ID (Client.Attach): containerd runs further processes in it, and beside its pipes lie the door to its input
+// and a socket that passes its output on.
+//
+//	run's pipes/<container>/stdin    a pipe, open in the shim until stdinOnce: whoever writes to it is read
+//	                        output   a socket of the creator's: see broadcast
+//	                        x1 e...  the pipes of further processes, while they are being started
+//
+// All of it goes with the container.
+//
 // Everything but this file is Linux-only; import the package from Linux-only files.
 package ctrd

@@ -51,7 +51,7 @@ func (k *Container) Exec(ctx context.Context, e Exec) (ExecResult, error) {
 
 func (k *Container) exec(ctx context.Context, e Exec) (_ ExecResult, err error) {
 	id := fmt.Sprintf("x%d", k.execs.Add(1))
-	p, err := makePipes(filepath.Join(k.client.pipeDir(k.run, k.id), id), false)
+	p, err := makePipes(filepath.Join(k.client.pipeDir(k.run, k.id), id), pipeOptions{})
 	if err != nil {
 		return ExecResult{}, err
 	}
@@ -61,7 +61,12 @@ func (k *Container) exec(ctx context.Context, e Exec) (_ ExecResult, err error) 
 		kept.limit = DefaultExecLimit
 	}
 	pumped := p.pump(kept.take)
-	code, timedOut, err := k.runExec(ctx, id, e, p)
+	var code int
+	var timedOut bool
+	err = k.room().execute(ctx, id, processOf(k.proc, e), p, func(x *execution) (err error) {
+		code, timedOut, err = x.await(ctx, e.Timeout)
+		return err
+	})
 	if err != nil || !await(pumped) {
 		p.interrupt()
 		<-pumped
@@ -69,53 +74,86 @@ func (k *Container) exec(ctx context.Context, e Exec) (_ ExecResult, err error) 
 	return ExecResult{Code: code, TimedOut: timedOut, Stdout: kept.stdout, Stderr: kept.stderr}, err
 }
 
-// runExec adds, awaits, starts and deletes the process, in this order: an exit cannot be missed, and nothing stays.
-func (k *Container) runExec(ctx context.Context, id string, e Exec, p *pipes) (code int, timedOut bool, err error) {
-	spec, err := typeurl.MarshalAnyToProto(k.process(e))
+// room is the container as a further process in it needs it.
+func (k *Container) room() room { return room{client: k.client, id: k.id, over: k.over} }
+
+// A room is a container, whoever created it, for processes to be run in.
+type room struct {
+	client *Client
+	id     string
+	over   func() bool // reports whether the container itself has ended, and its processes with it
+}
+
+// An execution is a process that was started in a room.
+type execution struct {
+	room
+	name string
+	end  chan execEnd
+}
+
+// execute adds, awaits, starts and deletes a process, in this order: an exit cannot be missed, and nothing stays. In
+// between attend sees to it, and returns when it has ended.
+func (r room) execute(ctx context.Context, name string, proc *oruntime.Process, p *pipes, attend func(x *execution) error) (err error) {
+	spec, err := typeurl.MarshalAnyToProto(proc)
 	if err != nil {
-		return 0, false, fmt.Errorf("encode the process: %w", err)
+		return fmt.Errorf("encode the process: %w", err)
 	}
+	tasksService := r.client.tasks()
 	add := func() error {
-		_, err := k.client.tasks().Exec(ctx, &tasks.ExecProcessRequest{ContainerID: k.id, ExecID: id, Stdout: p.stdout(), Stderr: p.stderr(false), Spec: spec})
+		_, err := tasksService.Exec(ctx, &tasks.ExecProcessRequest{
+			ContainerID: r.id, ExecID: name, Stdin: p.stdin(), Stdout: p.stdout(), Stderr: p.stderr(), Terminal: proc.Terminal, Spec: spec,
+		})
 		return err
 	}
 	err = add()
-	if errors.Is(native(err), ErrDaemonGone) && k.client.Revive(ctx) == nil {
-		id += "b" // the shim may know the first one; nothing of it ran
+	if errors.Is(native(err), ErrDaemonGone) && r.client.Revive(ctx) == nil {
+		name += "b" // the shim may know the first one; nothing of it ran
 		err = add()
 	}
 	if err != nil {
-		return 0, false, runtimeError("exec", err)
+		return runtimeError("exec", err)
 	}
-	after, cancel := context.WithTimeout(context.WithoutCancel(ctx), removeTimeout)
-	defer cancel()
 	defer func() {
-		_, derr := k.client.tasks().DeleteProcess(after, &tasks.DeleteProcessRequest{ContainerID: k.id, ExecID: id})
-		if derr = ignoreNotFound(native(derr)); derr != nil && !k.over() {
+		after, cancel := context.WithTimeout(context.WithoutCancel(ctx), removeTimeout)
+		defer cancel()
+		_, derr := tasksService.DeleteProcess(after, &tasks.DeleteProcessRequest{ContainerID: r.id, ExecID: name})
+		if derr = ignoreNotFound(native(derr)); derr != nil && !r.over() {
 			err = errors.Join(err, fmt.Errorf("delete the process: %w", derr))
 		}
 	}()
-	life, stop := context.WithCancel(k.client.life)
+	life, stop := context.WithCancel(r.client.life)
 	var waiter sync.WaitGroup
 	defer func() { stop(); waiter.Wait() }()
-	end := make(chan execEnd, 1)
-	waiter.Go(func() {
-		wait := func() (*tasks.WaitResponse, error) {
-			return k.client.tasks().Wait(life, &tasks.WaitRequest{ContainerID: k.id, ExecID: id})
-		}
-		r, err := wait()
-		for errors.Is(native(err), ErrDaemonGone) && k.client.Revive(life) == nil {
-			r, err = wait() // the process runs on in its shim
-		}
-		end <- execEnd{int(r.GetExitStatus()), native(err)}
-	})
-	if _, err := k.client.tasks().Start(ctx, &tasks.StartRequest{ContainerID: k.id, ExecID: id}); err != nil {
-		return 0, false, runtimeError("exec", err)
+	x := &execution{room: r, name: name, end: make(chan execEnd, 1)}
+	waiter.Go(func() { x.end <- x.wait(life) })
+	if err := x.start(ctx); err != nil {
+		return err
 	}
-	if err := p.attached(); err != nil {
-		return 0, false, errors.Join(err, k.killExec(after, id, end))
+	if err := errors.Join(p.open(ctx), p.attached()); err != nil {
+		return errors.Join(err, x.kill(ctx))
 	}
-	return k.awaitExec(ctx, after, id, e.Timeout, end)
+	return attend(x)
+}
+
+// start starts the process. It is not broken off: then nobody would know whether something runs that has to be killed.
+func (x *execution) start(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), removeTimeout)
+	defer cancel()
+	if _, err := x.client.tasks().Start(ctx, &tasks.StartRequest{ContainerID: x.id, ExecID: x.name}); err != nil {
+		return runtimeError("exec", err)
+	}
+	return nil
+}
+
+// wait returns how the process has ended, also where containerd dies meanwhile.
+func (x *execution) wait(ctx context.Context) execEnd {
+	for {
+		r, err := x.client.tasks().Wait(ctx, &tasks.WaitRequest{ContainerID: x.id, ExecID: x.name})
+		if err = native(err); errors.Is(err, ErrDaemonGone) && x.client.Revive(ctx) == nil {
+			continue // the process runs on in its shim
+		}
+		return execEnd{int(r.GetExitStatus()), err}
+	}
 }
 
 type execEnd struct {
@@ -123,7 +161,8 @@ type execEnd struct {
 	err  error
 }
 
-func (k *Container) awaitExec(ctx, after context.Context, id string, timeout time.Duration, end chan execEnd) (code int, timedOut bool, err error) {
+// await waits for the end of the process, which it brings about where ctx ends or the time is over.
+func (x *execution) await(ctx context.Context, timeout time.Duration) (code int, timedOut bool, err error) {
 	var expired <-chan time.Time
 	if timeout > 0 {
 		t := time.NewTimer(timeout)
@@ -131,27 +170,37 @@ func (k *Container) awaitExec(ctx, after context.Context, id string, timeout tim
 		expired = t.C
 	}
 	select {
-	case x := <-end:
-		return x.code, false, x.err
+	case e := <-x.end:
+		return e.code, false, e.err
 	case <-expired:
-		return 128 + int(unix.SIGKILL), true, k.killExec(after, id, end)
+		return 128 + int(unix.SIGKILL), true, x.kill(ctx)
 	case <-ctx.Done():
-		return 0, false, errors.Join(context.Cause(ctx), k.killExec(after, id, end))
+		return 0, false, errors.Join(context.Cause(ctx), x.kill(ctx))
 	}
 }
 
-// killExec kills a process and waits for its end.
-func (k *Container) killExec(ctx context.Context, id string, end chan execEnd) error {
-	_, err := k.client.tasks().Kill(ctx, &tasks.KillRequest{ContainerID: k.id, ExecID: id, Signal: uint32(unix.SIGKILL)})
-	if err = ignoreNotFound(native(err)); err != nil && !k.over() {
-		return fmt.Errorf("kill the process: %w", err)
+// kill kills the process and waits for its end, also when ctx has ended.
+func (x *execution) kill(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), removeTimeout)
+	defer cancel()
+	if err := x.signal(ctx, unix.SIGKILL); err != nil {
+		return err
 	}
 	select {
-	case <-end:
+	case <-x.end:
 		return nil
 	case <-ctx.Done():
 		return fmt.Errorf("wait for the killed process: %w", ctx.Err())
 	}
+}
+
+// signal sends the process a signal. One that has ended is no failure.
+func (x *execution) signal(ctx context.Context, n unix.Signal) error {
+	_, err := x.client.tasks().Kill(ctx, &tasks.KillRequest{ContainerID: x.id, ExecID: x.name, Signal: uint32(n)})
+	if err = ignoreNotFound(native(err)); err != nil && !x.over() {
+		return fmt.Errorf("send the process signal %s: %w", unix.SignalName(n), err)
+	}
+	return nil
 }
 
 // over reports whether the container itself has ended, and its processes with it.
@@ -164,12 +213,12 @@ func (k *Container) over() bool {
 	}
 }
 
-// process is the container's, with what the Exec says otherwise.
-func (k *Container) process(e Exec) *oruntime.Process {
-	proc := *k.proc
+// processOf is the container's main process, with what the Exec says otherwise.
+func processOf(main *oruntime.Process, e Exec) *oruntime.Process {
+	proc := *main
 	proc.Terminal = false
 	proc.Args = e.Args
-	proc.Env = append(append([]string(nil), k.proc.Env...), e.Env...)
+	proc.Env = append(append([]string(nil), main.Env...), e.Env...)
 	if e.Cwd != "" {
 		proc.Cwd = e.Cwd
 	}

@@ -4,6 +4,7 @@ package ctrd
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -29,55 +30,86 @@ type Line struct {
 	Text    []byte // valid during the call only
 }
 
-// pipes are the two named pipes through which a process's output comes from its shim.
+// pipes are the named pipes through which a process's output comes from its shim, and its input gets there.
 //
-// Both ends are opened here before the shim opens its own, and the writing ends are closed again, and the names
-// removed, when it has. So no open blocks, the readers see the end exactly when the shim and its process are done
-// with the pipe, and nothing is left on disk while the process runs.
+// Both ends of the output's are opened here before the shim opens its own, and the writing ends are closed again, and
+// the names removed, when it has. So no open blocks, the readers see the end exactly when the shim and its process are
+// done with the pipe, and nothing is left on disk while the process runs.
 type pipes struct {
+	pipeOptions
 	dir    string
 	out    *os.File
 	err    *os.File // nil with a terminal, which has one stream
+	in     *os.File // nil unless there is input, and until the shim reads it
 	unused []*os.File
 }
 
-func makePipes(dir string, tty bool) (_ *pipes, err error) {
+type pipeOptions struct {
+	tty   bool
+	input bool
+}
+
+func makePipes(dir string, o pipeOptions) (_ *pipes, err error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("make output pipes: %w", err)
+		return nil, fmt.Errorf("make pipes: %w", err)
 	}
-	p := &pipes{dir: dir}
+	return fillPipes(dir, o)
+}
+
+// fillPipes makes the pipes in a directory that is there, and that goes with them.
+func fillPipes(dir string, o pipeOptions) (_ *pipes, err error) {
+	p := &pipes{pipeOptions: o, dir: dir}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, p.attached(), p.close())
 		}
 	}()
-	if p.out, err = p.open(p.stdout()); err != nil {
+	if p.out, err = p.reader(p.stdout()); err != nil {
 		return nil, err
 	}
-	if !tty {
-		if p.err, err = p.open(p.stderr(tty)); err != nil {
+	if !o.tty {
+		if p.err, err = p.reader(p.stderr()); err != nil {
 			return nil, err
 		}
 	}
-	return p, nil
+	if o.input {
+		err = makePipe(p.stdin())
+	}
+	return p, err
 }
 
 func (p *pipes) stdout() string { return filepath.Join(p.dir, "stdout") }
 
-func (p *pipes) stderr(tty bool) string {
-	if tty {
+// stderr is empty with a terminal, as stdin is without input: the shim then knows.
+func (p *pipes) stderr() string {
+	if p.tty {
 		return ""
 	}
 	return filepath.Join(p.dir, "stderr")
 }
 
-// open makes a pipe and opens both its ends. A leftover of the same name is replaced.
-func (p *pipes) open(name string) (*os.File, error) {
+func (p *pipes) stdin() string {
+	if !p.input {
+		return ""
+	}
+	return filepath.Join(p.dir, "stdin")
+}
+
+// makePipe makes a named pipe. A leftover of the same name is replaced.
+func makePipe(name string) error {
 	if err := os.Remove(name); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("make output pipes: %w", err)
+		return fmt.Errorf("make pipe: %w", err)
 	}
 	if err := unix.Mkfifo(name, 0o600); err != nil {
-		return nil, fmt.Errorf("make output pipe %s: %w", name, err)
+		return fmt.Errorf("make pipe %s: %w", name, err)
+	}
+	return nil
+}
+
+// reader makes a pipe and opens both its ends.
+func (p *pipes) reader(name string) (*os.File, error) {
+	if err := makePipe(name); err != nil {
+		return nil, err
 	}
 	r, err := os.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
@@ -89,6 +121,27 @@ func (p *pipes) open(name string) (*os.File, error) {
 	}
 	p.unused = append(p.unused, w)
 	return r, nil
+}
+
+// open opens the input, if there is one, when the process was started.
+func (p *pipes) open(ctx context.Context) (err error) {
+	if p.input {
+		p.in, err = openWriter(ctx, p.stdin())
+	}
+	return err
+}
+
+// openWriter opens a pipe to write to it, as soon as its shim has opened it to read: within microseconds of its answer.
+func openWriter(ctx context.Context, name string) (*os.File, error) {
+	for {
+		w, err := os.OpenFile(name, os.O_WRONLY|unix.O_NONBLOCK, 0)
+		if !errors.Is(err, unix.ENXIO) {
+			return w, err
+		}
+		if perr := pauseFor(ctx, 100*time.Microsecond); perr != nil {
+			return nil, fmt.Errorf("open input pipe: %w", errors.Join(err, perr))
+		}
+	}
 }
 
 // attached is called when the shim has opened the pipes, or will not.
@@ -113,7 +166,7 @@ func (p *pipes) interrupt() {
 
 func (p *pipes) close() error {
 	var errs []error
-	for _, f := range []*os.File{p.out, p.err} {
+	for _, f := range []*os.File{p.out, p.err, p.in} {
 		if f != nil {
 			errs = append(errs, f.Close())
 		}
@@ -175,7 +228,7 @@ func (s *splitter) write(data []byte, emit func(Line)) {
 		i := bytes.IndexByte(s.rest, '\n')
 		switch {
 		case i >= 0 && i <= maxLine:
-			emit(Line{Time: now, Stderr: s.stderr, Text: s.rest[:i]})
+			emit(Line{Time: now, Stderr: s.stderr, Text: bytes.TrimSuffix(s.rest[:i], []byte("\r"))}) // as the kubelet's runtimes do
 			s.rest = s.rest[i+1:]
 		case len(s.rest) > maxLine:
 			emit(Line{Time: now, Stderr: s.stderr, Text: s.rest[:maxLine], Partial: true})

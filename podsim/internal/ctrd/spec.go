@@ -164,6 +164,9 @@ func (g *generation) process() error {
 	if !slices.ContainsFunc(env, func(e string) bool { return strings.HasPrefix(e, "PATH=") }) {
 		env = append([]string{defaultPath}, env...)
 	}
+	if g.in.TTY {
+		env = withTerm(env)
+	}
 	caps, err := g.capabilities()
 	if err != nil {
 		return err
@@ -180,6 +183,14 @@ func (g *generation) process() error {
 		OOMScoreAdj:     g.oomScoreAdj(),
 	}
 	return nil
+}
+
+// withTerm is an environment that says what the process's terminal can do, as the kubelet's runtimes have it.
+func withTerm(env []string) []string {
+	if slices.ContainsFunc(env, func(e string) bool { return strings.HasPrefix(e, "TERM=") }) {
+		return env
+	}
+	return append(slices.Clone(env), "TERM=xterm")
 }
 
 // capabilities are the bounding, permitted and effective sets; a user other than root has only the first after

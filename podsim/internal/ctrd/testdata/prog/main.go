@@ -2,6 +2,7 @@
 package main
 
 import (
+	"bufio"
 	"fmt"
 	"os"
 	"os/exec"
@@ -9,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 func main() {
@@ -66,6 +69,32 @@ func main() {
 		cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 		check(cmd.Start())
 		fmt.Println("spawned")
+	case "echo": // says what it reads, a line each, and at the end that it is over
+		lines := bufio.NewScanner(os.Stdin)
+		fmt.Println("reading")
+		for lines.Scan() {
+			fmt.Println("got", lines.Text())
+		}
+		check(lines.Err())
+		fmt.Fprintln(os.Stderr, "over")
+		os.Exit(5)
+	case "terminal": // says the size of its terminal, at first and whenever it has changed, until INT
+		sizes, ends := make(chan os.Signal, 1), make(chan os.Signal, 1)
+		signal.Notify(sizes, syscall.SIGWINCH)
+		signal.Notify(ends, syscall.SIGINT, syscall.SIGHUP)
+		for {
+			size, err := unix.IoctlGetWinsize(0, unix.TIOCGWINSZ)
+			check(err)
+			fmt.Println("size", size.Col, size.Row, os.Getenv("TERM"))
+			select {
+			case <-sizes:
+			case s := <-ends:
+				if s == syscall.SIGHUP {
+					os.Exit(8)
+				}
+				os.Exit(9)
+			}
+		}
 	default:
 		check(fmt.Errorf("no such behaviour: %s", args[0]))
 	}
