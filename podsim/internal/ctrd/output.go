@@ -26,7 +26,7 @@ const drainTimeout = 500 * time.Millisecond
 type Line struct {
 	Time    time.Time // when it was read
 	Stderr  bool
-	Partial bool   // the line goes on in the next Line of the same stream
+	Partial bool   // no newline: the line goes on in the next Line of the same stream, or the stream ended
 	Text    []byte // valid during the call only
 }
 
@@ -243,7 +243,7 @@ func (s *splitter) write(data []byte, emit func(Line)) {
 // flush emits a last line that has no newline.
 func (s *splitter) flush(emit func(Line)) {
 	if len(s.rest) > 0 {
-		emit(Line{Time: time.Now(), Stderr: s.stderr, Text: s.rest})
+		emit(Line{Time: time.Now(), Stderr: s.stderr, Text: s.rest, Partial: true})
 		s.rest = nil
 	}
 }

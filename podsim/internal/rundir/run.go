@@ -115,7 +115,17 @@ func (r *Run) Timeline() (*os.File, error) {
 
 // LogPath is the log of one instance of a container.
 func (r *Run) LogPath(pod, container string, instance int) string {
-	return filepath.Join(r.Dir, logsDir, pod, container, fmt.Sprintf("%d.log", instance))
+	return LogPath(r.Dir, pod, container, instance)
+}
+
+// CreateLog creates the log of one instance of a container. The one of the instance before stays, older ones go, as
+// with the kubelet (MS-03, IN-12).
+func (r *Run) CreateLog(pod, container string, instance int) (*Log, error) {
+	path := r.LogPath(pod, container, instance)
+	if err := removeLogs(filepath.Dir(path), instance-1); err != nil {
+		return nil, err
+	}
+	return CreateLog(path)
 }
 
 // Remove takes the directory away, with the record: the last step of a reap. It is idempotent. The lock is let go

@@ -7,11 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -169,43 +167,6 @@ func TestARunWithoutADirectoryCanBeAdopted(t *testing.T) {
 	}
 	if _, _, err := Adopt(t.TempDir(), "../../etc"); err == nil {
 		t.Fatal("Adopt took ../../etc for an ID")
-	}
-}
-
-func TestALogKeepsLinesStreamsAndTheirOrder(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "a", "b", "0.log")
-	l, err := CreateLog(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	at := time.Date(2026, 1, 2, 3, 4, 5, 6000, time.UTC)
-	long := strings.Repeat("x", 16<<10)
-	for _, line := range []Line{
-		{at, Stdout, false, "one"},
-		{at, Stdout, true, long},
-		{at, Stderr, false, "bad line  with spaces "},
-		{at, Stdout, false, "end"},
-		{at, Stdout, false, ""},
-	} {
-		l.Write(line)
-	}
-	if err := errors.Join(l.Close(), l.Close()); err != nil {
-		t.Fatal(err)
-	}
-	l.Write(Line{at, Stdout, false, "after the end"})
-	if err := os.WriteFile(path, append(read(t, path), "2026-01-02T03:04:05.00"...), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	got, err := ReadLog(path, 0)
-	want := []Line{{at, Stdout, false, "one"}, {at, Stderr, false, "bad line  with spaces "}, {at, Stdout, false, long + "end"}, {at, Stdout, false, ""}}
-	if err != nil || !slices.Equal(got, want) {
-		t.Errorf("got %d lines, %v; want %d, a line in pieces joined and a torn record left out", len(got), err, len(want))
-	}
-	if last, err := ReadLog(path, 2); err != nil || !slices.Equal(last, want[2:]) {
-		t.Errorf("the last two lines are %v, %v", last, err)
-	}
-	if _, err := ReadLog(path+"x", 0); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("a log that is not there: %v, want fs.ErrNotExist", err)
 	}
 }
 
