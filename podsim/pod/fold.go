@@ -142,7 +142,10 @@ func (f *fold) begin(a *Action) error {
 			return errors.New("the pod is set up already")
 		}
 		f.s.setUp.begun, f.s.setUp.at = true, f.at
-		f.s.members = a.Members
+		if a.Members != nil {
+			p := f.s.progressed()
+			p.members, f.s.progress = *a.Members, &p
+		}
 	case OpTearDown:
 		return f.beginTearDown(a)
 	default:
@@ -270,8 +273,8 @@ func (f *fold) beginTurn(c *ContainerStatus, a *Action) {
 	if a.Role != 0 {
 		c.Role = a.Role
 	}
-	if c.Role == RoleMain && f.s.initialized.IsZero() {
-		f.s.initialized = f.at
+	if p := f.s.progressed(); c.Role == RoleMain && p.initialized.IsZero() {
+		p.initialized, f.s.progress = f.at, &p
 	}
 	if c.key != a.Image && c.key != "" {
 		c.crash, c.pull = backOff{}, backOff{}
@@ -495,7 +498,7 @@ func (p *ProbeStatus) answer(a *Action, e Event) {
 // settle draws the consequences of an event: whose turn it is now, and which containers are started and ready.
 func (f *fold) settle() {
 	f.s.advance(f.at)
-	inits, members := 0, 0
+	changed := f.s.end.reason == StopDeadline
 	for _, c := range f.s.containers {
 		over := !f.s.sync.active || f.s.sync.number != c.synced
 		settled := c.State == StateRunning && over
@@ -504,32 +507,44 @@ func (f *fold) settle() {
 		ready = ready || c.Role == RoleInit && c.exitedZero()
 		if settled == c.settled.IsZero() || started != c.Started || ready != c.Ready {
 			f.change(c.Name, settled, started, ready)
-		}
-		switch {
-		case c.Role == RoleInit && ready, c.Role == RoleSidecar && started:
-			inits++
-		}
-		if ready && (c.Role == RoleSidecar || c.Role == RoleMain) {
-			members++
+			changed = true
 		}
 	}
-	f.settlePod(inits, members)
+	if changed {
+		f.settlePod()
+	}
 }
 
 // settlePod notes when initialisation was complete, and since when all sidecars and mains have been ready or not.
-// inits counts the init containers that are through, members the sidecars and mains that are ready.
-func (f *fold) settlePod(inits, members int) {
-	m := f.s.members
-	if m == nil {
+func (f *fold) settlePod() {
+	inits, members := 0, 0
+	for _, c := range f.s.containers {
+		if c.Role == RoleInit && c.Ready || c.Role == RoleSidecar && c.Started {
+			inits++
+		}
+		if c.Ready && (c.Role == RoleSidecar || c.Role == RoleMain) {
+			members++
+		}
+	}
+	if f.s.progress == nil {
 		return
 	}
-	if f.s.initialized.IsZero() && m.Inits+m.Sidecars > 0 && inits == m.Inits+m.Sidecars {
-		f.s.initialized = f.at
-	}
+	p := *f.s.progress
+	all := p.members.Inits + p.members.Sidecars
+	initialized := p.initialized.IsZero() && all > 0 && inits == all
 	// A pod whose time is over has failed, while its containers are still ready (TM-29).
-	if ready := members == m.Sidecars+m.Mains && f.s.end.reason != StopDeadline; ready != f.s.ready.is {
-		f.s.ready.is, f.s.ready.since = ready, f.at
+	ready := members == p.members.Sidecars+p.members.Mains && f.s.end.reason != StopDeadline
+	if !initialized && ready == p.ready {
+		return
 	}
+	next := p
+	if initialized {
+		next.initialized = f.at
+	}
+	if ready != p.ready {
+		next.ready, next.since = ready, f.at
+	}
+	f.s.progress = &next
 }
 
 func (f *fold) change(name string, settled, started, ready bool) {

@@ -70,13 +70,22 @@ func decode(b []byte) Event {
 	case OpProbe:
 		a.Probe, a.Successes, a.Failures = ProbeKind(which%5), 1, 1
 	case OpHook:
-		a.Hook, a.Stop, a.Timeout = HookKind(which%4), StopReason(which/4%8), time.Second
+		a.Hook, a.Stop, a.Timeout = HookKind(which%4), StopReason(which/4%12), time.Second
 	case OpSignal:
-		a.Signal, a.Stop = []string{"", "TERM", "KILL"}[which%3], StopReason(which/3%8)
+		a.Signal, a.Stop = []string{"", "TERM", "KILL"}[which%3], StopReason(which/3%12)
 	case OpStart:
 		a.Hook, a.Role, a.Probes = HookKind(which%2), Role(which/2%5), ProbeKinds()[:which%4]
 	case OpPull:
-		a.Then = fuzzNames[which%6:]
+		a.Then, a.Role, a.Image = fuzzNames[which%6:], Role(which/6%6), []string{"", "i:1", "i:2"}[which%3]
+	case OpRemove:
+		a.Stop, a.Waited = StopReason(which%12), which%2 == 0
+	case OpSetUp:
+		a.Members = &Members{Inits: 1, Sidecars: 1, Mains: int(which % 3)}
+	case OpUpdate:
+		if which > 0 {
+			a.Spec = fuzzPod()
+			a.Spec.Spec.Containers[0].Image = "i:2"
+		}
 	case OpDelete:
 		g := int64(int8(which))
 		a.Grace = &g

@@ -44,6 +44,38 @@ func (k Kubelet) Check() error {
 	return checkGates(k.Version, k.Gates)
 }
 
+// KubeletPoll is a real kubelet's Poll.
+const KubeletPoll = time.Second
+
+// Notes say in words what k has that differs from the zero value, one thing each. Reports print them: nobody shall take a
+// run for one of another release or clock.
+func (k Kubelet) Notes() (notes []string) {
+	if k.Version.Minor() != DefaultVersion.Minor() {
+		notes = append(notes, fmt.Sprintf("Kubernetes %s", k.Version))
+	}
+	for _, g := range Gates() {
+		if on, asked := k.Gates[g]; asked && on != g.Default(k.Version) {
+			notes = append(notes, fmt.Sprintf("feature gate %s=%t", g, on))
+		}
+	}
+	switch {
+	case k.Pace == PaceOff:
+		notes = append(notes, "backoff off: containers restart at once")
+	case k.Pace > 1:
+		notes = append(notes, fmt.Sprintf("backoff %s: back-offs pass %d times as fast as a kubelet's", k.Pace, k.Pace))
+	}
+	if k.MaxBackOff > 0 {
+		notes = append(notes, fmt.Sprintf("max backoff %s", k.MaxBackOff))
+	}
+	if k.Ticks == TicksSync {
+		notes = append(notes, "probe ticks from the pod's sync, as a kubelet's are")
+	}
+	if k.Poll > 0 {
+		notes = append(notes, fmt.Sprintf("kubelet timing: a look every %s whether a container has ended", k.Poll))
+	}
+	return notes
+}
+
 // A Pace is how fast back-offs pass. Its zero value is as fast as a real kubelet's; N > 1 is N times as fast. It bears
 // on the delays between restarts and between pulls, and on when they are forgotten.
 type Pace int

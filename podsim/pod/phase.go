@@ -39,7 +39,7 @@ func (r *report) phase(st *corev1.PodStatus) corev1.PodPhase {
 
 // starting reports whether a container may still come to run without a new look at the pod: then nothing is final.
 func (s *Status) starting() bool {
-	return s.sync.active || s.reset.active || s.flying(func(a *Action) bool { return a.Op == OpStart }) != nil
+	return s.sync.active || s.resetting().active || s.flying(func(a *Action) bool { return a.Op == OpStart }) != nil
 }
 
 func (r *report) tally(st *corev1.PodStatus) (t tally) {

@@ -57,7 +57,7 @@ func (s Status) Phase(p *corev1.Pod) corev1.PodPhase { return s.PodStatus(p, s.u
 // Initialized reports whether initialisation is complete: every regular init container has ended with code 0 and
 // every sidecar was started. Once true it stays true (PH-08).
 func (s Status) Initialized(p *corev1.Pod) bool {
-	return s.Up() && (!s.initialized.IsZero() || len(s.incompleteInits(p)) == 0)
+	return s.Up() && (!s.progressed().initialized.IsZero() || len(s.incompleteInits(p)) == 0)
 }
 
 // Ready reports whether every main container and every sidecar is ready (PH-09).
@@ -320,7 +320,7 @@ func (r *report) readyToStart() corev1.PodCondition {
 }
 
 func (r *report) initialized(st *corev1.PodStatus) corev1.PodCondition {
-	since := r.s.initialized
+	since := r.s.progressed().initialized
 	if since.IsZero() || len(r.p.Spec.InitContainers) == 0 {
 		since = r.s.up
 	}
@@ -335,7 +335,7 @@ func (r *report) initialized(st *corev1.PodStatus) corev1.PodCondition {
 }
 
 func (r *report) containersReady(st *corev1.PodStatus) corev1.PodCondition {
-	since := r.s.ready.since
+	since := r.s.progressed().since
 	if since.IsZero() {
 		since = r.s.up
 	}

@@ -74,7 +74,7 @@ func (n *planner) probe(c *ContainerStatus, k ProbeKind, p *corev1.Probe) {
 	}) != nil {
 		return
 	}
-	from, due := n.s.probeOrigin(c, k, p), n.s.probeDue(c, k, p)
+	from, due := n.s.probeDue(c, k, p)
 	if n.now.Before(due) {
 		n.wakeAt(due)
 		return
@@ -88,10 +88,10 @@ func (n *planner) probe(c *ContainerStatus, k ProbeKind, p *corev1.Probe) {
 // probeOrigin is a tick of a probe from which all others are counted. With TicksStart it is the first at which an
 // attempt is made, with TicksSync that of the prober's own clock: when it was made, at the pod's first sync, or, for
 // readiness, when it was last triggered by hand (PB-22).
-func (s *Status) probeOrigin(c *ContainerStatus, k ProbeKind, p *corev1.Probe) time.Time {
+func (s *Status) probeOrigin(c *ContainerStatus, k ProbeKind, earliest time.Time) time.Time {
 	switch {
 	case s.options().Ticks != TicksSync:
-		return probeEarliest(c, k, p)
+		return earliest
 	case k == ProbeReadiness:
 		return c.StartedSince
 	}
@@ -112,15 +112,16 @@ func probeEarliest(c *ContainerStatus, k ProbeKind, p *corev1.Probe) time.Time {
 	return origin
 }
 
-// probeDue is when the next attempt is due: at the tick after the one at which the last attempt began. An attempt
+// probeDue is when the next attempt is due, and what its tick is counted from: at the tick after the one at which the last attempt began. An attempt
 // that outlasts its period is followed by the next one at once, and ticks beyond that are lost, as a Ticker's are.
-func (s *Status) probeDue(c *ContainerStatus, k ProbeKind, p *corev1.Probe) time.Time {
-	origin, earliest, begun := s.probeOrigin(c, k, p), probeEarliest(c, k, p), c.probed[k].begun
+func (s *Status) probeDue(c *ContainerStatus, k ProbeKind, p *corev1.Probe) (origin, due time.Time) {
+	earliest, begun := probeEarliest(c, k, p), c.probed[k].begun
+	origin = s.probeOrigin(c, k, earliest)
 	period := seconds(p.PeriodSeconds, defaultPeriod)
 	if begun.Before(earliest) {
-		return origin.Add((earliest.Sub(origin) + period - 1).Truncate(period))
+		return origin, origin.Add((earliest.Sub(origin) + period - 1).Truncate(period))
 	}
-	return origin.Add(begun.Sub(origin).Truncate(period) + period)
+	return origin, origin.Add(begun.Sub(origin).Truncate(period) + period)
 }
 
 func seconds(n int32, otherwise int32) time.Duration {

@@ -14,9 +14,17 @@ import (
 //	                └───────── AllContainersRestarting ───────────────────┘
 type reset struct {
 	active bool
-	since  time.Time // when it, or the one before it, began
+	since  time.Time // when it began
 	over   time.Time // when every container was gone; zero before
 	sync   int       // the number of its newest sync
+}
+
+// resetting is the pod's newest reset; the zero one if there was none.
+func (s *Status) resetting() reset {
+	if s.reset == nil {
+		return reset{}
+	}
+	return *s.reset
 }
 
 // What the kubelet says of containers that were taken away.
@@ -41,14 +49,7 @@ func (s *Status) resetsAll(c *corev1.Container) bool {
 // resets names the containers to take away, in order; none if nothing asks for it. Those that asked for it come last,
 // so that the reason is there until all is done (RA-02).
 func (s *Status) resets(p *corev1.Pod) []string {
-	asked := s.reset.active
-	for c := range containersOf(p) {
-		if asked {
-			break
-		}
-		asked = s.resetsAll(c)
-	}
-	if !asked {
+	if !s.resetting().active && !s.anyResets(p.Spec.Containers) && !s.anyResets(p.Spec.InitContainers) {
 		return nil
 	}
 	var targets, sources []string
@@ -63,6 +64,15 @@ func (s *Status) resets(p *corev1.Pod) []string {
 		}
 	}
 	return append(targets, sources...)
+}
+
+func (s *Status) anyResets(list []corev1.Container) bool {
+	for i := range list {
+		if s.resetsAll(&list[i]) {
+			return true
+		}
+	}
+	return false
 }
 
 // resetOne plans the next step of taking a container away. It is given no grace, and so no preStop hook (RA-03).
@@ -86,17 +96,19 @@ func (n *planner) waited(spec *corev1.Container, c *ContainerStatus) bool {
 
 // beginReset folds the beginning of a step of a reset.
 func (f *fold) beginReset(a *Action) {
-	r := &f.s.reset
+	r := f.s.resetting()
 	if !r.active {
-		r.active, r.since, r.over = true, f.at, time.Time{}
+		r = reset{active: true, since: f.at}
 	}
 	r.sync = a.Sync
+	f.s.reset = &r
 }
 
 // endReset ends the reset, if there is one.
 func (f *fold) endReset() {
-	if f.s.reset.active {
-		f.s.reset.active, f.s.reset.over = false, f.at
+	if r := f.s.resetting(); r.active {
+		r.active, r.over = false, f.at
+		f.s.reset = &r
 	}
 }
 
@@ -130,7 +142,8 @@ func (s *Status) resetShown(c *ContainerStatus) bool {
 	case c.State != 0 || !c.counted:
 		return false
 	}
-	return s.sync.number <= s.reset.sync || s.sync.number == s.reset.sync+1 && s.sync.active
+	n := s.resetting().sync
+	return s.sync.number <= n || s.sync.number == n+1 && s.sync.active
 }
 
 // couldReset reports whether a pod has a rule that asks for a reset, and so the condition that tells of one.
@@ -147,7 +160,8 @@ func couldReset(p *corev1.Pod) bool {
 
 // restarting is the condition that a reset is under way (RA-05).
 func (r *report) restarting(st *corev1.PodStatus) corev1.PodCondition {
-	since := r.s.reset.over
+	newest := r.s.resetting()
+	since := newest.over
 	if since.IsZero() {
 		since = r.s.up
 	}
@@ -156,8 +170,8 @@ func (r *report) restarting(st *corev1.PodStatus) corev1.PodCondition {
 		return condition(corev1.AllContainersRestarting, false, since, "PodCompleted", "")
 	case st.Phase == corev1.PodFailed:
 		return condition(corev1.AllContainersRestarting, false, since, "PodFailed", "")
-	case r.s.reset.active:
-		return condition(corev1.AllContainersRestarting, true, r.s.reset.since, "RestartAllContainersStarted", "container exited with restart policy rule")
+	case newest.active:
+		return condition(corev1.AllContainersRestarting, true, newest.since, "RestartAllContainersStarted", "container exited with restart policy rule")
 	}
 	return condition(corev1.AllContainersRestarting, false, since, "", "")
 }

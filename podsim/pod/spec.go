@@ -3,7 +3,6 @@ package pod
 import (
 	"iter"
 	"math"
-	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -53,7 +52,12 @@ func membersOf(p *corev1.Pod) *Members {
 }
 
 func initIndex(p *corev1.Pod, name string) int {
-	return slices.IndexFunc(p.Spec.InitContainers, func(c corev1.Container) bool { return c.Name == name })
+	for i := range p.Spec.InitContainers {
+		if p.Spec.InitContainers[i].Name == name {
+			return i
+		}
+	}
+	return -1
 }
 
 // allContainersOf yields a pod's ephemeral containers and then those of containersOf: in the order in which one sync
@@ -87,9 +91,17 @@ func containersOf(p *corev1.Pod) iter.Seq[*corev1.Container] {
 
 // containerOf returns a container's spec, nil if the pod has none of that name.
 func containerOf(p *corev1.Pod, name string) *corev1.Container {
-	for c := range allContainersOf(p) {
-		if c.Name == name {
-			return c
+	if i := initIndex(p, name); i >= 0 {
+		return &p.Spec.InitContainers[i]
+	}
+	for i := range p.Spec.Containers {
+		if p.Spec.Containers[i].Name == name {
+			return &p.Spec.Containers[i]
+		}
+	}
+	for i := range p.Spec.EphemeralContainers {
+		if p.Spec.EphemeralContainers[i].Name == name {
+			return ephemeral(p, i)
 		}
 	}
 	return nil

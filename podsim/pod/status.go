@@ -10,27 +10,38 @@ import (
 // It is a value: Apply returns a new one and leaves the old one as it was, sharing what did not change. Statuses
 // may be kept, compared with reflect.DeepEqual and read from several goroutines.
 type Status struct {
-	pod     string   // the pod's key, from its OpUp
-	kubelet *options // from its OpUp; nil: the default ones
-	up      time.Time
-	deletes []deletion
-	setUp   setUp
-	sync    pass
-	end     end
-	reset   reset
-	members *Members // from the newest OpSetUp; nil before
-	// initialized is when initialisation first was complete; zero before (PH-08).
-	initialized time.Time
-	// ready says whether all sidecars and mains are, and since when it has been as it is; the zero time: since the
-	// beginning.
-	ready struct {
-		is    bool
-		since time.Time
-	}
+	pod      string   // the pod's key, from its OpUp
+	kubelet  *options // from its OpUp; nil: the default ones
+	up       time.Time
+	deletes  []deletion
+	setUp    setUp
+	sync     pass
+	end      end
+	reset    *reset    // nil while there was none
+	progress *progress // nil before the first set-up
 	// containers holds every container of which anything was seen, in the order of the first sight.
 	containers []*ContainerStatus
 	// flight holds the actions that have begun and not ended, in the order in which they began.
 	flight []*Action
+}
+
+// progress is what the conditions of the pod as a whole have come to. It is never changed, but replaced.
+type progress struct {
+	members Members // from the newest OpSetUp
+	// initialized is when initialisation first was complete; zero before (PH-08).
+	initialized time.Time
+	// ready says whether all sidecars and mains are, and since when it has been as it is; the zero time: since the
+	// beginning.
+	ready bool
+	since time.Time
+}
+
+// progressed is the pod's progress; the zero one before its first set-up.
+func (s *Status) progressed() progress {
+	if s.progress == nil {
+		return progress{}
+	}
+	return *s.progress
 }
 
 // A deletion is one accepted request to delete the pod.
