@@ -199,6 +199,7 @@ func (c *container) read(_ context.Context, a pod.Action) (pod.Event, error) {
 	if a.Read.Previous {
 		instance--
 	}
+	c.flushLog()
 	lines, err := rundir.ReadLog(c.logPath(instance), a.Read.Tail)
 	if errors.Is(err, os.ErrNotExist) {
 		return pod.Event{Content: &pod.Content{Missing: true}}, nil
@@ -206,11 +207,7 @@ func (c *container) read(_ context.Context, a pod.Action) (pod.Event, error) {
 	if err != nil {
 		return pod.Event{}, err
 	}
-	var b strings.Builder
-	for _, l := range lines {
-		b.WriteString(l.Text + "\n")
-	}
-	text := b.String()
+	text := textOf(lines)
 	return pod.Event{Content: &pod.Content{Data: text[max(0, len(text)-maxContent):], Size: int64(len(text))}}, nil
 }
 

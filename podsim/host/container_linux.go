@@ -158,7 +158,7 @@ func (c *container) make(ctx context.Context, instance int, img ctrd.Image) erro
 	if err != nil {
 		return err
 	}
-	if c.log, err = rundir.CreateLog(c.pod.host.dir.LogPath(c.pod.spec().Name, c.spec().Name, instance)); err != nil {
+	if c.log, err = c.pod.host.dir.CreateLog(c.pod.spec().Name, c.spec().Name, instance); err != nil {
 		return err
 	}
 	c.instance, c.started, c.last, c.user = instance, false, nil, at.user
@@ -308,6 +308,7 @@ func (c *container) await(ctx context.Context) (pod.Event, error) {
 			return pod.Event{}, err
 		}
 	}
+	c.flushLog() // who is told of the end finds all of the output
 	exit := &pod.Exit{Code: x.Code, OOMKilled: x.OOMKilled}
 	if x.Code > 128 && x.Code < 128+65 {
 		exit.Signal = x.Code - 128
@@ -324,6 +325,16 @@ func (c *container) await(ctx context.Context) (pod.Event, error) {
 		return pod.Event{}, err
 	}
 	return pod.Event{Time: x.Time, Exit: exit}, nil
+}
+
+// flushLog returns when all that the newest instance has printed so far is in its log.
+func (c *container) flushLog() {
+	c.mu.Lock()
+	log := c.log
+	c.mu.Unlock()
+	if log != nil {
+		log.Flush()
+	}
 }
 
 func (c *container) signal(ctx context.Context, name string) (pod.Event, error) {

@@ -64,12 +64,20 @@ func (c *container) terminationMessage(code int) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("read the log of container %s: %w", c.spec().Name, err)
 	}
+	end := textOf(lines)
+	return end[max(0, len(end)-maxFallback):], nil
+}
+
+// textOf is what a container printed, as it did: a line in pieces is whole, and the last one may have no newline.
+func textOf(lines []rundir.Line) string {
 	var b strings.Builder
 	for _, l := range lines {
-		b.WriteString(l.Text + "\n")
+		b.WriteString(l.Text)
+		if !l.Partial {
+			b.WriteByte('\n')
+		}
 	}
-	end := b.String()
-	return end[max(0, len(end)-maxFallback):], nil
+	return b.String()
 }
 
 func (c *container) logPath(instance int) string {
