@@ -41,9 +41,14 @@ func (p *podHost) placeOf(ctx context.Context, c *corev1.Container, img ctrd.Ima
 	}
 	at := place{cgroup: p.host.cfg.Site.cgroup(p.id, c.Name), image: img, env: vars.Strings(), command: vars.ExpandAll(c.Command), args: vars.ExpandAll(c.Args)}
 	at.namespaces = p.joined()
-	if p.init != nil {
+	switch target := targetOf(p.spec(), c); {
+	case p.init != nil:
 		if at.namespaces.PID, err = p.init.namespace(ctx); err != nil {
 			return place{}, err
+		}
+	case target != "": // EC-02
+		if at.namespaces.PID, err = p.processesOf(target); err != nil {
+			return place{}, &configError{err}
 		}
 	}
 	if at.user, err = p.host.runtime.ResolveUser(ctx, img, userRequest(p.spec(), c, img)); err != nil {
@@ -53,6 +58,29 @@ func (p *podHost) placeOf(ctx context.Context, c *corev1.Container, img ctrd.Ima
 		return place{}, err
 	}
 	return at, nil
+}
+
+// targetOf is the container whose processes an ephemeral container shares; empty if it names none.
+func targetOf(p *corev1.Pod, c *corev1.Container) string {
+	for i := range p.Spec.EphemeralContainers {
+		if e := &p.Spec.EphemeralContainers[i]; e.Name == c.Name {
+			return e.TargetContainerName
+		}
+	}
+	return ""
+}
+
+// processesOf is the PID namespace of a container that runs.
+func (p *podHost) processesOf(name string) (string, error) {
+	c, ok := p.container(name)
+	if !ok {
+		return "", fmt.Errorf("target container %q does not exist", name)
+	}
+	made, err := c.running()
+	if err != nil {
+		return "", fmt.Errorf("target %w", err)
+	}
+	return fmt.Sprintf("/proc/%d/ns/pid", made.PID()), nil
 }
 
 // joined are the namespaces that podsim pins for the pod and all its containers join (NS-01).

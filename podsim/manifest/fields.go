@@ -31,7 +31,7 @@ var fields = []FieldSupport{
 	// The pod's lifecycle.
 	{"PodSpec.containers", Acts, "", nil},
 	{"PodSpec.initContainers", Acts, "", nil},
-	{"PodSpec.ephemeralContainers", Unsupported, "they are added to a running pod, which podsim has no command for", nil},
+	{"PodSpec.ephemeralContainers", Unsupported, "they are added to a running pod: podsim debug", nil},
 	{"PodSpec.restartPolicy", Acts, "", nil},
 	{"PodSpec.terminationGracePeriodSeconds", Acts, "", nil},
 	{"PodSpec.activeDeadlineSeconds", Acts, "", nil},

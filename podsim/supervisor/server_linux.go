@@ -18,6 +18,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/podsim/podsim/podsim/host"
+	"github.com/podsim/podsim/podsim/manifest"
 	"github.com/podsim/podsim/podsim/pod"
 )
 
@@ -228,28 +229,11 @@ func (s *server) addEphemeral(ctx context.Context, c corev1.EphemeralContainer) 
 	if status.Ending() || status.Gone() {
 		return fmt.Errorf("pod %s is ending: no container can be added", now.Name)
 	}
-	if hasContainer(now, c.Name) {
-		return &host.InputError{Err: fmt.Errorf("pod %s has a container %q already: choose another name with --container", now.Name, c.Name)}
-	}
 	next := now.DeepCopy()
-	next.Spec.EphemeralContainers = append(next.Spec.EphemeralContainers, c)
+	if err := manifest.AddEphemeral(next, c); err != nil {
+		return &host.InputError{Err: err}
+	}
 	return s.ask(ctx, pod.Action{Op: pod.OpUpdate, Pod: now.Name, Spec: next, Why: "an ephemeral container was added: " + c.Name})
-}
-
-func hasContainer(p *corev1.Pod, name string) bool {
-	for _, list := range [][]corev1.Container{p.Spec.InitContainers, p.Spec.Containers} {
-		for i := range list {
-			if list[i].Name == name {
-				return true
-			}
-		}
-	}
-	for i := range p.Spec.EphemeralContainers {
-		if p.Spec.EphemeralContainers[i].Name == name {
-			return true
-		}
-	}
-	return false
 }
 
 func (s *server) delete(w http.ResponseWriter, r *http.Request) {

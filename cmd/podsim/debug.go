@@ -1,0 +1,97 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+	corev1 "k8s.io/api/core/v1"
+	utilrand "k8s.io/apimachinery/pkg/util/rand"
+
+	"github.com/podsim/podsim/podsim/supervisor"
+)
+
+// A debugCommand is what `podsim debug` was asked to do.
+type debugCommand struct {
+	*globals
+	pods       podFlags
+	container  corev1.EphemeralContainer
+	policy     string
+	env        []string
+	argsOnly   bool
+	out, error io.Writer
+}
+
+func newDebug(g *globals) *cobra.Command {
+	d := &debugCommand{globals: g}
+	cmd := &cobra.Command{
+		Use:   "debug POD --image=IMAGE [-- COMMAND [ARG...]]",
+		Short: "Add an ephemeral container to a pod that runs",
+		Long: `Add an ephemeral container to a pod that runs: it shares the pod's network and, with --target, the processes of one of its
+containers. It is started once, counts for nothing in the pod's status, and goes with the pod.`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			d.out, d.error = cmd.OutOrStdout(), cmd.ErrOrStderr()
+			return d.run(cmd.Context(), args, cmd.ArgsLenAtDash())
+		},
+	}
+	d.pods.add(cmd)
+	f := cmd.Flags()
+	f.StringVar(&d.container.Image, "image", "", "the container's image")
+	f.StringVarP(&d.container.Name, "container", "c", "", "the container's name (default debugger- and five letters)")
+	f.StringVar(&d.container.TargetContainerName, "target", "", "share the processes of this container")
+	f.StringVar(&d.policy, "image-pull-policy", "", "the image's pull policy")
+	f.StringArrayVar(&d.env, "env", nil, "environment variables: NAME=VALUE")
+	f.BoolVarP(&d.container.Stdin, "stdin", "i", false, "keep the container's standard input open")
+	f.BoolVarP(&d.container.TTY, "tty", "t", false, "give the container a terminal")
+	f.BoolVar(&d.argsOnly, "arguments-only", false, "what follows -- are arguments to the image's own command")
+	return cmd
+}
+
+func (d *debugCommand) run(ctx context.Context, args []string, dash int) error {
+	if dash < 0 {
+		dash = len(args)
+	}
+	if dash != 1 || d.container.Image == "" {
+		return &exit{exitUsage, errors.New("name one pod and an image: podsim debug POD --image=IMAGE [-- COMMAND]")}
+	}
+	name, err := podName(args[0])
+	if err != nil {
+		return err
+	}
+	if err := d.complete(args[dash:]); err != nil {
+		return err
+	}
+	f, err := supervisor.Get(ctx, d.site, d.pods.namespace, name)
+	if err == nil {
+		err = f.AddEphemeral(ctx, d.container)
+	}
+	return podError(err)
+}
+
+// complete fills in what the flags say in other forms.
+func (d *debugCommand) complete(command []string) error {
+	c := &d.container
+	c.ImagePullPolicy = corev1.PullPolicy(d.policy)
+	if c.Name == "" {
+		c.Name = "debugger-" + utilrand.String(5)
+		if _, err := fmt.Fprintf(d.error, "Defaulting debug container name to %s.\n", c.Name); err != nil {
+			return err
+		}
+	}
+	if d.argsOnly {
+		c.Args = command
+	} else {
+		c.Command = command
+	}
+	for _, e := range d.env {
+		name, value, ok := strings.Cut(e, "=")
+		if !ok {
+			return &exit{exitUsage, fmt.Errorf("--env %s: want NAME=VALUE", e)}
+		}
+		c.Env = append(c.Env, corev1.EnvVar{Name: name, Value: value})
+	}
+	return nil
+}
