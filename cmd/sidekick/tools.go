@@ -49,6 +49,13 @@ var tools = []*mode{
 			return nil
 		})
 	}),
+	tool("contains", "FILE TEXT", "Ends with 0 if FILE has TEXT in it, with 1 if not", 2, 2, func(_ *process, args []string) error {
+		text, err := os.ReadFile(args[0])
+		if err == nil && !strings.Contains(string(text), args[1]) {
+			err = exit(1)
+		}
+		return err
+	}),
 	tool("env", "[NAME]", "Prints the environment, or one variable of it (ends with 1 if there is none)", 0, 1, env),
 	tool("id", "", "Prints process, user, groups and host", 0, 0, func(p *process, _ []string) error {
 		_, err := fmt.Fprintln(p.out, identity())

@@ -98,10 +98,14 @@ func (o *object) Record(r timeline.Record) {
 
 // take has an object be what is asked for now. What the API server keeps of it stays.
 func take(p, asked *corev1.Pod) {
-	if !equality.Semantic.DeepEqual(p.Spec, asked.Spec) {
+	spec := asked.Spec
+	if spec.NodeName == "" {
+		spec.NodeName = p.Spec.NodeName
+	}
+	if !equality.Semantic.DeepEqual(p.Spec, spec) {
 		p.Generation++
 	}
-	p.Spec, p.Labels, p.Annotations = asked.Spec, asked.Labels, asked.Annotations
+	p.Spec, p.Labels, p.Annotations = spec, asked.Labels, asked.Annotations
 }
 
 // markDeleted sets when a pod is to be gone. A later delete can only shorten (TM-09).
