@@ -22,6 +22,7 @@ var mayImport = map[string][]string{
 	"podsim/pod/podtest":        {"podsim/pod"},
 	"podsim/timeline":           {"podsim/pod"},
 	"podsim/events":             {"podsim/pod", "podsim/timeline"},
+	"podsim/printer":            {},
 	"podsim":                    {"podsim/pod", "podsim/timeline"},
 	"podsim/manifest/diag":      {},
 	"podsim/manifest/strict":    {"podsim/manifest/diag"},
@@ -54,13 +55,13 @@ var mayImport = map[string][]string{
 var anything = []string{"cmd/podsim"}
 
 // pure packages decide; they do nothing.
-var pure = []string{"podsim/pod", "podsim/timeline", "podsim/events", "scenarios", "scenarios/report", "podsim/manifest/diag", "podsim/manifest/env", "podsim/manifest/reference"}
+var pure = []string{"podsim/pod", "podsim/timeline", "podsim/events", "podsim/printer", "scenarios", "scenarios/report", "podsim/manifest/diag", "podsim/manifest/env", "podsim/manifest/reference"}
 
 // effectful is what a pure package may not import: anything that touches the machine.
 var effectful = []string{"os/exec", "net", "net/http", "syscall", "golang.org/x/sys/unix", "math/rand", "math/rand/v2", "crypto/rand"}
 
 // timeless packages take time as an argument, and may use none of these.
-var timeless = []string{"podsim/pod", "podsim/timeline", "podsim/events", "scenarios"}
+var timeless = []string{"podsim/pod", "podsim/timeline", "podsim/events", "podsim/printer", "scenarios"}
 var clocks = []string{"Now", "Sleep", "After", "AfterFunc", "NewTimer", "NewTicker", "Tick", "Since", "Until"}
 
 type goPackage struct {
