@@ -166,6 +166,7 @@ func (c *container) make(ctx context.Context, instance int, img ctrd.Image) erro
 		ID:  containerID(c.pod.id, c.spec().Name, instance),
 		Run: c.pod.host.id, Pod: c.pod.id, Name: c.spec().Name,
 		Image: img, Spec: spec,
+		Stdin:  c.spec().Stdin, // CM-10
 		Output: c.output(instance),
 	})
 	if e, ok := errors.AsType[*ctrd.RuntimeError](err); ok {

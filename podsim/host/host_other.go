@@ -93,3 +93,30 @@ func (*Images) Remove(context.Context, ...string) ([]string, error) {
 
 // Prune returns a *NotReadyError.
 func (*Images) Prune(context.Context, bool) ([]string, error) { return nil, Preflight(Config{}) }
+
+// An Attached is a running container of some run, on Linux; here none can be found.
+type Attached struct{}
+
+// Attach returns a *NotReadyError.
+func Attach(_ context.Context, c Config, _ Instance) (*Attached, error) { return nil, Preflight(c) }
+
+// Close has nothing to let go of.
+func (*Attached) Close() error { return nil }
+
+// Exec returns a *NotReadyError.
+func (*Attached) Exec(context.Context, []string, Streams) (int, error) {
+	return 0, Preflight(Config{})
+}
+
+// Attach returns a *NotReadyError.
+func (*Attached) Attach(context.Context, Streams, bool) error { return Preflight(Config{}) }
+
+// CopyIn returns a *NotReadyError.
+func (*Attached) CopyIn(context.Context, string, string, func(string)) error {
+	return Preflight(Config{})
+}
+
+// CopyOut returns a *NotReadyError.
+func (*Attached) CopyOut(context.Context, string, string, func(string)) error {
+	return Preflight(Config{})
+}

@@ -175,3 +175,20 @@ func (a *Attached) openInput(ctx context.Context, from io.Reader, once bool) (*o
 	}
 	return in, nil
 }
+
+// Root opens the root of the container's file system, as its processes see it, for openat2 with RESOLVE_IN_ROOT. The
+// caller closes it.
+func (a *Attached) Root() (*os.File, error) {
+	fd, err := unix.Open(fmt.Sprintf("/proc/%d/root", a.pid), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if errors.Is(err, unix.ENOENT) {
+		return nil, fmt.Errorf("open the root of container %s: %w", a.id, ErrNotRunning)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open the root of container %s: %w", a.id, err)
+	}
+	root := os.NewFile(uintptr(fd), "/")
+	if a.over() { // and the number may have been another process's
+		return nil, errors.Join(fmt.Errorf("open the root of container %s: %w", a.id, ErrNotRunning), root.Close())
+	}
+	return root, nil
+}

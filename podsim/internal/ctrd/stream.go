@@ -32,8 +32,8 @@ type Streams struct {
 	Sizes   <-chan Size
 }
 
-// A Size is that of a terminal, in characters.
-type Size struct{ Columns, Rows uint16 }
+// A Size is that of a terminal, in characters. It has no name of its own, so that callers need not name this package.
+type Size = struct{ Columns, Rows uint16 }
 
 // Stream runs a process in the container, connected to streams, and returns its exit code, 128+n for signal n, when it has
 // ended and its output was passed on. When ctx ends, or the output cannot be passed on, the process is killed, and that

@@ -2,6 +2,7 @@
 package main
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -33,6 +34,12 @@ func main() {
 			}
 			eaten = append(eaten, block)
 		}
+	case "echo": // says what it reads, a line each, and ends with 5
+		lines := bufio.NewScanner(os.Stdin)
+		for fmt.Println("reading"); lines.Scan(); {
+			fmt.Println("got", lines.Text())
+		}
+		os.Exit(5)
 	case "orphan": // FILE: leaves a process behind that ends by itself soon after, and runs on
 		if err := exec.Command(os.Args[0], "leave", "nap", os.Args[2]).Run(); err != nil {
 			fail(err)
