@@ -73,6 +73,7 @@ func Cases() []Case {
 		{"an image that may not be pulled is a failure of the container, not of the host", missingImage},
 		{"a signal to a process that is gone is no failure", signalGone},
 		{"a removed instance makes place for the next, and both have an identity", nextInstance},
+		{"a container that was created and never started can be removed, and the next takes its place", removedUnstarted},
 		{"a wait that is cancelled returns soon, and the end is still told to the next", cancelledWait},
 		{"steps that are done twice are safe", stepsTwice},
 		{"a container that was prepared and never created goes with the pod", preparedOnly},
@@ -221,6 +222,18 @@ func nextInstance(t *testing.T, f Fixture) {
 	}
 	if first.Instance == nil || second.Instance == nil || first.Instance.ContainerID == "" || second.Instance.ContainerID == "" {
 		t.Errorf("got instances %+v and %+v, want a container ID in each", first.Instance, second.Instance)
+	}
+}
+
+// removedUnstarted is what a restart of all containers may ask for (RA-01).
+func removedUnstarted(t *testing.T, f Fixture) {
+	well(t, f, pod.Action{Op: pod.OpSetUp})
+	well(t, f, pod.Action{Op: pod.OpPull, Container: f.Fails})
+	well(t, f, pod.Action{Op: pod.OpCreate, Container: f.Fails})
+	well(t, f, pod.Action{Op: pod.OpRemove, Container: f.Fails, Stop: pod.StopRestartAll})
+	start(t, f, f.Fails, 1)
+	if x := exited(t, f, f.Fails, 1); x.Code != 3 {
+		t.Errorf("the second instance: got exit %+v, want code 3", x)
 	}
 }
 
