@@ -138,7 +138,7 @@ func (d *drive) director() Director {
 	if d.run.Director != nil {
 		return d.run.Director
 	}
-	return upAll{}
+	return upAll{&d.run.Kubelet}
 }
 
 // ask begins what somebody outside asks for. They cannot know what has just happened: an action that cannot follow is
@@ -312,15 +312,15 @@ func (e *ReapError) Error() string { return "clean up: " + e.Err.Error() }
 func (e *ReapError) Unwrap() error { return e.Err }
 
 // upAll is the director of a run that has none: it accepts every pod at once.
-type upAll struct{}
+type upAll struct{ kubelet *pod.Kubelet }
 
-func (upAll) Next(v timeline.View, pods map[string]pod.Status, _ time.Time) pod.Plan {
+func (u upAll) Next(v timeline.View, pods map[string]pod.Status, _ time.Time) pod.Plan {
 	p := pod.Plan{Done: true}
 	if v.Len() > 0 {
 		return p
 	}
 	for name := range pods {
-		p.Actions = append(p.Actions, pod.Action{Op: pod.OpUp, Pod: name, Why: "the run begins"})
+		p.Actions = append(p.Actions, pod.Action{Op: pod.OpUp, Pod: name, Kubelet: u.kubelet, Why: "the run begins"})
 	}
 	slices.SortFunc(p.Actions, func(a, b pod.Action) int { return cmp.Compare(a.Pod, b.Pod) })
 	return p

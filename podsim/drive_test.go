@@ -52,10 +52,15 @@ func TestARunGoesFromNothingToNothing(t *testing.T) {
 		q, _ := job("b")
 		host := &podtest.Host{Pods: []*corev1.Pod{p, q}, Scripts: map[string]pod.Script{"a": script, "b": script}}
 		sink := &counter{}
-		run := podsim.Run{Pods: []*corev1.Pod{p, q}, Host: host, Sinks: []timeline.Sink{sink}}
+		run := podsim.Run{Pods: []*corev1.Pod{p, q}, Host: host, Kubelet: pod.Kubelet{Version: 35}, Sinks: []timeline.Sink{sink}}
 		v, err := run.Drive(t.Context())
 		if err != nil {
 			t.Fatalf("Drive: %v", err)
+		}
+		for r := range v.Until(4).All() {
+			if r.Kind == pod.Began && (r.Action.Op != pod.OpUp || r.Action.Kubelet == nil || r.Action.Kubelet.Version != 35) {
+				t.Errorf("the pod is accepted by another kubelet: %+v", r.Action)
+			}
 		}
 		if host.Reaps() != 1 || len(host.Left()) > 0 {
 			t.Errorf("reaped %d times, left %v; want once, and nothing", host.Reaps(), host.Left())

@@ -45,6 +45,8 @@ type Run struct {
 	// Director asks for more than the pods' own rules do. Nil: every pod is accepted at once, and the run ends
 	// when each is gone.
 	Director Director
+	// Kubelet is how the kubelet behaves that accepts the pods of a run without a Director.
+	Kubelet pod.Kubelet
 	// Asks are actions from outside, such as the delete that an interrupt asks for. May be nil.
 	Asks <-chan pod.Action
 	// Notes are events that no action asked for, such as a stub's connection. A send returns once the event is on

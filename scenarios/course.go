@@ -45,6 +45,7 @@ type course struct {
 	wordsStep int
 
 	up         map[string]bool // pods that were asked for
+	notes      []string        // of the kubelets that accepted them
 	deleteTime time.Time       // of the first deletion that was asked for
 	cleanup    string          // why the clean-up gave up
 
@@ -97,6 +98,9 @@ func (c *course) add(r timeline.Record) {
 	case r.Action.Op == pod.OpMark || r.Kind == pod.Noted:
 	case r.Action.Op == pod.OpUp && r.Kind == pod.Began:
 		c.up[r.Action.Pod] = true
+		if k := r.Action.Kubelet; k != nil {
+			c.notes = append(c.notes, k.Notes()...)
+		}
 	case r.Action.Op == pod.OpDelete && r.Kind == pod.Began && c.deleteTime.IsZero():
 		c.deleteTime = r.Time
 	}

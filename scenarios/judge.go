@@ -67,7 +67,7 @@ func Judge(s *Scenario, h timeline.Header, v timeline.View) Result {
 	}
 	c := newCourse(s, pods)
 	c.catchUp(v)
-	res := Result{Name: s.Name, Pos: s.Pos, Notes: h.Notes}
+	res := Result{Name: s.Name, Pos: s.Pos}
 	if v.Len() > 0 {
 		res.Begin = v.At(1).Time
 		if !h.Begin.IsZero() {
@@ -78,6 +78,7 @@ func Judge(s *Scenario, h timeline.Header, v timeline.View) Result {
 	if len(pods) == 1 && len(s.Pods) == 1 && pods[0].Name != s.Pods[0].Name {
 		res.Errors = append(res.Errors, fmt.Sprintf("the timeline is of pod %s, the scenario of pod %s", pods[0].Name, s.Pods[0].Name))
 	}
+	res.Notes = append(slices.Clone(h.Notes), c.notes...)
 	c.finish()
 	if c.cleanup != "" {
 		res.Errors = append(res.Errors, c.cleanup)

@@ -28,6 +28,7 @@ type job struct {
 	pods     []*corev1.Pod
 	config   host.Config
 	director podsim.Director
+	kubelet  pod.Kubelet // of a job without a director
 	sinks    []timeline.Sink
 	// keep is a further file for the timeline, beside the run's own; empty: none.
 	keep string
@@ -69,7 +70,7 @@ func (j job) drive(ctx context.Context) (h timeline.Header, v timeline.View, err
 		writers = append(writers, w)
 		sinks = append(sinks, w)
 	}
-	r := podsim.Run{Pods: j.pods, Host: machine, Director: j.director, Asks: j.asks, Notes: machine.Notes(), Sinks: sinks}
+	r := podsim.Run{Pods: j.pods, Host: machine, Director: j.director, Kubelet: j.kubelet, Asks: j.asks, Notes: machine.Notes(), Sinks: sinks}
 	v, err = r.Drive(ctx)
 	for i, w := range writers {
 		err = errors.Join(err, w.Flush(), files[i].Close())

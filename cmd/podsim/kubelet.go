@@ -46,7 +46,7 @@ func (k *kubeletFlags) read() (pod.Kubelet, error) {
 	switch k.timing {
 	case "events":
 	case "kubelet":
-		out.Poll = time.Second
+		out.Poll = pod.KubeletPoll
 	default:
 		return bad("timing", fmt.Errorf("%q is neither events nor kubelet", k.timing))
 	}

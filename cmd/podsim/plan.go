@@ -24,6 +24,7 @@ const (
 
 func newPlan() *cobra.Command {
 	var sel manifest.Select
+	var k kubeletFlags
 	cmd := &cobra.Command{
 		Use:   "plan POD.yaml",
 		Short: "Rehearse a pod's start and stop in virtual time; no root",
@@ -31,22 +32,27 @@ func newPlan() *cobra.Command {
 whom. Containers behave well: images are there, init containers end after a second, probes succeed, TERM ends the others.`,
 		Args: usage(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return plan(cmd.OutOrStdout(), cmd.ErrOrStderr(), args[0], sel)
+			kubelet, err := k.read()
+			if err != nil {
+				return err
+			}
+			return plan(cmd.OutOrStdout(), cmd.ErrOrStderr(), args[0], sel, kubelet)
 		},
 	}
 	cmd.Flags().StringVar(&sel.Name, "name", "", "of several pods in the file, the one of this name")
 	cmd.Flags().StringVar(&sel.Kind, "kind", "", "of several pods in the file, the one of this kind")
+	k.add(cmd)
 	return cmd
 }
 
-func plan(out, errOut io.Writer, file string, sel manifest.Select) error {
+func plan(out, errOut io.Writer, file string, sel manifest.Select, kubelet pod.Kubelet) error {
 	_, p, err := readPod(errOut, file, sel, manifest.Options{})
 	if err != nil {
 		return err
 	}
 	begin := time.Unix(0, 0).UTC()
 	stop := pod.Ask{Action: pod.Action{Op: pod.OpDelete, Pod: p.Name, Why: "the rehearsal's stop"}, After: planStay, Ready: true, Latest: planPatience}
-	events, status, err := pod.Rehearse(p, pod.Script{}, begin, planHorizon, stop)
+	events, status, err := pod.Rehearse(p, pod.Script{Kubelet: kubelet}, begin, planHorizon, stop)
 	if err != nil {
 		return err
 	}

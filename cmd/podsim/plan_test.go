@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"testing"
 )
 
@@ -27,6 +28,27 @@ func TestPlanRehearsesThePodOfTheExamples(t *testing.T) {
 	}
 	if o.stdout != string(want) {
 		t.Errorf("the rehearsal is not that of %s; see what changed with -update\n%s", golden, o)
+	}
+}
+
+// A rehearsal is by the kubelet that is asked for, and says so first. The probe of the proxy comes with the pod's sync.
+func TestPlanSaysWhichKubeletItRehearses(t *testing.T) {
+	t.Parallel()
+	file, err := filepath.Abs("../../scenarios/examples/pod.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	o := perform(t, command(t, dir, "plan", "--kube-version", "1.35", "--backoff", "x10", "--probe-ticks", "sync", "--timing", "kubelet", file))
+	wants(t, o, exitOK, o.stdout, "   0.000s  pod      kubelet: Kubernetes 1.35; backoff x10: back-offs pass 10 times as fast as a kubelet's; probe ticks from", "pod web: Succeeded")
+	if !strings.HasPrefix(o.stdout, "   0.000s  pod      kubelet: ") {
+		t.Errorf("the first line is another\n%s", o)
+	}
+	for flag, value := range map[string]string{"--kube-version": "1.20", "--backoff": "fast", "--probe-ticks": "never", "--timing": "slow", "--feature-gates": "NoSuchGate=true", "--max-backoff": "1h"} {
+		for _, name := range []string{"plan", "run"} {
+			o := perform(t, command(t, dir, name, flag, value, file))
+			wants(t, o, exitUsage, o.stderr, value)
+		}
 	}
 }
 

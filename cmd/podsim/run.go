@@ -19,6 +19,7 @@ import (
 type runCommand struct {
 	*globals
 	network  networkFlags
+	kubelet  kubeletFlags
 	sel      manifest.Select
 	strict   bool
 	timeline string
@@ -62,10 +63,15 @@ period; Ctrl-C again ends it at once. The exit code tells the pod's end: 0 Succe
 	f.BoolVar(&r.strict, "strict", false, "make a pod field that podsim does not act on an error")
 	f.StringVar(&r.timeline, "timeline", "", "write the run's timeline to this file too")
 	r.network.add(cmd)
+	r.kubelet.add(cmd)
 	return cmd
 }
 
 func (r *runCommand) run(ctx context.Context, file string) error {
+	kubelet, err := r.kubelet.read()
+	if err != nil {
+		return err
+	}
 	m, p, err := readPod(r.err, file, r.sel, manifest.Options{Strict: r.strict})
 	if err != nil {
 		return err
@@ -90,7 +96,7 @@ func (r *runCommand) run(ctx context.Context, file string) error {
 		shown.hurry()
 	})
 	defer stop()
-	_, v, err := job{pods: config.Pods, config: config, sinks: []timeline.Sink{shown}, keep: r.timeline, asks: asks}.drive(ctx)
+	_, v, err := job{pods: config.Pods, config: config, kubelet: kubelet, sinks: []timeline.Sink{shown}, keep: r.timeline, asks: asks}.drive(ctx)
 	shown.close()
 	if err := driveError(err); err != nil {
 		return err

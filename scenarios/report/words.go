@@ -65,6 +65,10 @@ func connected(c *pod.Connection) string {
 func began(r timeline.Record) string {
 	a := r.Action
 	switch a.Op {
+	case pod.OpUp:
+		if a.Kubelet != nil && len(a.Kubelet.Notes()) > 0 {
+			return "kubelet: " + strings.Join(a.Kubelet.Notes(), "; ")
+		}
 	case pod.OpMark:
 		switch m, ok := scenarios.MarkOf(r); {
 		case !ok, m.Outcome == scenarios.Pass:
