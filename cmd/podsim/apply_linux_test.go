@@ -154,6 +154,44 @@ spec:
 	}
 }
 
+// What was created ahead of its turn is of the image that the pod had then.
+func TestAnImageChangedBeforeAContainersStartIsTheOneThatStarts(t *testing.T) {
+	t.Parallel()
+	m := site(t)
+	another := filepath.Join(t.TempDir(), "another")
+	if err := os.Link(filepath.Join(m.bundle, "sidekick"), another); err != nil {
+		binary, rerr := os.ReadFile(filepath.Join(m.bundle, "sidekick"))
+		if err := errors.Join(rerr, os.WriteFile(another, binary, 0o755)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if o := m.perform(t, m.state, "image", "make", "podsim.local/another:1", another); o.code != exitOK {
+		t.Fatal(o)
+	}
+	text := `apiVersion: v1
+kind: Pod
+metadata: {name: early}
+spec:
+  initContainers:
+    - {name: gate, image: "podsim.local/sidekick:dev", imagePullPolicy: IfNotPresent, args: [app, --start-delay, 2s], restartPolicy: Always,
+       startupProbe: {httpGet: {path: /healthz, port: 8080}, periodSeconds: 1, failureThreshold: 60}}
+  containers:
+    - {name: main, image: "podsim.local/sidekick:dev", imagePullPolicy: IfNotPresent, args: [app, --listen, ":9000"],
+       readinessProbe: {exec: {command: [/another, "true"]}, periodSeconds: 1}}
+`
+	if o := m.apply(t, "early", text); o.code != exitOK {
+		t.Fatal(o)
+	}
+	m.await(t, "early", "the gate runs", func(e supervisor.Event) bool { return e.Pod.Status.InitContainerStatuses[0].State.Running != nil })
+	text = strings.Replace(text, `{name: main, image: "podsim.local/sidekick:dev"`, `{name: main, image: "podsim.local/another:1"`, 1)
+	if o := m.apply(t, "early", text); o.code != exitOK || o.stdout != "pod/early configured\n" {
+		t.Fatal(o)
+	}
+	if p := m.await(t, "early", "it is ready", ready); p.Status.ContainerStatuses[0].RestartCount != 0 {
+		t.Errorf("main was started %d times before", p.Status.ContainerStatuses[0].RestartCount)
+	}
+}
+
 func TestALostPodIsShownAndTakenAway(t *testing.T) {
 	t.Parallel()
 	m := site(t)

@@ -1,6 +1,7 @@
 package host
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -42,6 +43,7 @@ type container struct {
 
 	mu       sync.Mutex // held while an instance is made or removed
 	instance int        // of made
+	image    string     // of made, as the pod names it
 	made     *ctrd.Container
 	started  bool // made was started: before, it is there ahead of its turn and nothing may run in it
 	// refused is what the runtime said when it was to create the instance. A kubelet hears of it at the start.
@@ -62,17 +64,20 @@ type configError struct{ err error }
 func (e *configError) Error() string { return e.err.Error() }
 func (e *configError) Unwrap() error { return e.err }
 
+// imageOf is the image that an action is about: the pod's may be another by now.
+func (c *container) imageOf(a pod.Action) string { return cmp.Or(a.Image, c.spec().Image) }
+
 // prepare creates an instance ahead of its turn, if its image is here and its pod gets ready. What fails now is tried
 // again at its turn, so that every failure of it is only a note.
-func (c *container) prepare(ctx context.Context, instance int) (pod.Event, error) {
-	if err := c.makeAhead(ctx, instance); err != nil {
+func (c *container) prepare(ctx context.Context, instance int, image string) (pod.Event, error) {
+	if err := c.makeAhead(ctx, instance, image); err != nil {
 		return failed(reasonPrepare, err), nil
 	}
 	return pod.Event{}, nil
 }
 
 // makeAhead makes an instance when the pod is ready for it, those that start first before the others.
-func (c *container) makeAhead(ctx context.Context, instance int) error {
+func (c *container) makeAhead(ctx context.Context, instance int, image string) error {
 	if namesAddress(c.spec()) { // it would wait in its turn, and hold up others
 		if err := c.pod.attached.wait(ctx); err != nil {
 			return err
@@ -82,16 +87,15 @@ func (c *container) makeAhead(ctx context.Context, instance int) error {
 		return err
 	}
 	defer c.pod.ahead.leave()
-	img, err := c.pod.host.runtime.Image(ctx, c.spec().Image)
+	img, err := c.pod.host.runtime.Image(ctx, image)
 	if err != nil {
 		return err
 	}
-	return c.make(ctx, instance, img)
+	return c.make(ctx, instance, image, img)
 }
 
 // pull makes the image present (IM-01..03).
-func (c *container) pull(ctx context.Context) (pod.Event, error) {
-	image := c.spec().Image
+func (c *container) pull(ctx context.Context, image string) (pod.Event, error) {
 	options := c.pod.host.pulls()
 	options.Begin = func() {
 		a := pod.Action{Pod: c.pod.spec().Name, Container: c.spec().Name, Image: image}
@@ -115,13 +119,13 @@ func (c *container) pull(ctx context.Context) (pod.Event, error) {
 	return pod.Event{Image: &found}, nil
 }
 
-// create makes the instance, unless it was made ahead of its turn.
-func (c *container) create(ctx context.Context, instance int) (pod.Event, error) {
+// create makes the instance, unless it was made ahead of its turn, of the same image.
+func (c *container) create(ctx context.Context, instance int, image string) (pod.Event, error) {
 	var err error
-	if !c.isMade(instance) {
+	if !c.isMade(instance, image) {
 		var img ctrd.Image
-		if img, err = c.pod.host.runtime.Image(ctx, c.spec().Image); err == nil {
-			err = c.make(ctx, instance, img)
+		if img, err = c.pod.host.runtime.Image(ctx, image); err == nil {
+			err = c.make(ctx, instance, image, img)
 		}
 	}
 	switch {
@@ -141,10 +145,10 @@ func isA[E error](err error) bool {
 }
 
 // make creates an instance in the runtime. An instance that was made already is left as it is.
-func (c *container) make(ctx context.Context, instance int, img ctrd.Image) error {
+func (c *container) make(ctx context.Context, instance int, image string, img ctrd.Image) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.is(instance) {
+	if c.is(instance, image) {
 		return nil
 	}
 	if err := c.drop(ctx); err != nil {
@@ -161,7 +165,7 @@ func (c *container) make(ctx context.Context, instance int, img ctrd.Image) erro
 	if c.log, err = c.pod.host.dir.CreateLog(c.pod.spec().Name, c.spec().Name, instance); err != nil {
 		return err
 	}
-	c.instance, c.started, c.last, c.user = instance, false, nil, at.user
+	c.instance, c.image, c.started, c.last, c.user = instance, image, false, nil, at.user
 	c.made, err = c.pod.host.runtime.Create(ctx, ctrd.ContainerConfig{
 		ID:  containerID(c.pod.id, c.spec().Name, instance),
 		Run: c.pod.host.id, Pod: c.pod.id, Name: c.spec().Name,
@@ -183,14 +187,14 @@ func (c *container) make(ctx context.Context, instance int, img ctrd.Image) erro
 }
 
 // is reports whether the newest instance is this one. The caller holds mu.
-func (c *container) is(instance int) bool {
-	return (c.made != nil || c.refused != nil) && c.instance == instance
+func (c *container) is(instance int, image string) bool {
+	return (c.made != nil || c.refused != nil) && c.instance == instance && c.image == image
 }
 
-func (c *container) isMade(instance int) bool {
+func (c *container) isMade(instance int, image string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.is(instance)
+	return c.is(instance, image)
 }
 
 // output passes a container's lines to its log and to whoever listens.

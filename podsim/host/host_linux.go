@@ -250,11 +250,11 @@ func (h *Host) perform(ctx context.Context, a pod.Action) (pod.Event, error) {
 	}
 	switch a.Op {
 	case pod.OpPrepare:
-		return c.prepare(ctx, a.Instance)
+		return c.prepare(ctx, a.Instance, c.imageOf(a))
 	case pod.OpPull:
-		return c.pull(ctx)
+		return c.pull(ctx, c.imageOf(a))
 	case pod.OpCreate:
-		return c.create(ctx, a.Instance)
+		return c.create(ctx, a.Instance, c.imageOf(a))
 	case pod.OpStart:
 		return c.start(ctx)
 	case pod.OpAwait:
