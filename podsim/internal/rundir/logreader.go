@@ -20,8 +20,8 @@ const maxJoined = 1 << 20
 type LogOptions struct {
 	// Tail is how many lines to read, from the end. Nil: all.
 	Tail *int
-	// Until makes the reader follow the log: it waits for more until the channel is closed, and then reads what is
-	// there. Nil: it reads what is there.
+	// Until makes the reader follow the log: it waits for more until the channel is closed or the log is removed, and then
+	// reads what is there. Nil: it reads what is there.
 	Until <-chan struct{}
 	// Idle is called before each wait, by a caller who writes what it has got only then. May be nil.
 	Idle func() error
@@ -152,6 +152,8 @@ func (r *LogReader) more(ctx context.Context) (bool, error) {
 		return true, nil
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return false, err
+	case err != nil && removed(r.path):
+		return false, nil
 	case r.over:
 		return false, nil
 	case r.watch == nil:
@@ -174,6 +176,12 @@ func (r *LogReader) more(ctx context.Context) (bool, error) {
 		return false, context.Cause(ctx)
 	}
 	return true, nil
+}
+
+// removed reports whether no file is left of a log.
+func removed(path string) bool {
+	_, err := logNames(path)
+	return errors.Is(err, fs.ErrNotExist)
 }
 
 // reopen goes on with the file after one that was rotated.

@@ -230,6 +230,22 @@ func TestAFollowerWaitsForTheEndOfARecord(t *testing.T) {
 	}
 }
 
+func TestAFollowerEndsWhenTheLogIsRemoved(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "app", "0.log")
+	w := newWriter(t, path, Rotation{})
+	w.write(Stdout, false, "last words")
+	r, err := OpenLog(path, LogOptions{Until: make(chan struct{}), Idle: func() error {
+		return os.RemoveAll(filepath.Dir(path))
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if lines, err := readAll(r); err != nil || !slices.Equal(lines, w.written()) {
+		t.Errorf("read %v, %v; want %v", lines, err, w.written())
+	}
+	w.close(t)
+}
+
 func TestALineThatNeverEndsComesInPieces(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "0.log")
 	w := newWriter(t, path, Rotation{})

@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A logWatch tells when files of a directory are written or begun.
+// A logWatch tells when files of a directory are written, begun or removed.
 type logWatch struct {
 	file    *os.File
 	changed chan struct{} // has something after a change; closed when no more are told
@@ -25,7 +25,7 @@ func watchLog(dir string) (*logWatch, error) {
 		return nil, fmt.Errorf("follow: %w", err)
 	}
 	w := &logWatch{file: os.NewFile(uintptr(fd), "inotify"), changed: make(chan struct{}, 1), joined: make(chan struct{})}
-	if _, err := unix.InotifyAddWatch(fd, dir, unix.IN_MODIFY|unix.IN_CREATE|unix.IN_MOVED_TO); err != nil {
+	if _, err := unix.InotifyAddWatch(fd, dir, unix.IN_MODIFY|unix.IN_CREATE|unix.IN_MOVED_TO|unix.IN_DELETE|unix.IN_DELETE_SELF); err != nil {
 		err = &os.PathError{Op: "follow", Path: dir, Err: err}
 		return nil, errors.Join(err, w.file.Close())
 	}

@@ -4,7 +4,7 @@ package rundir
 
 import "errors"
 
-// A logWatch tells when files of a directory are written or begun.
+// A logWatch tells when files of a directory are written, begun or removed.
 type logWatch struct {
 	changed chan struct{}
 	err     error
