@@ -240,6 +240,8 @@ func (h *Host) perform(ctx context.Context, a pod.Action) (pod.Event, error) {
 		return p.tearDown(ctx)
 	case pod.OpFlows:
 		return p.flows(ctx)
+	case pod.OpRefresh:
+		return p.refreshed(ctx, a.Refresh)
 	}
 	if a.Op == pod.OpRequest && a.Container == "" {
 		return h.requestFromHost(ctx, a)

@@ -47,6 +47,22 @@ func (r Resources) Join(others ...Resources) Resources {
 	return out
 }
 
+// Replace gives the resources of r with those of o: one of the same namespace and name is replaced, others are added.
+func (r Resources) Replace(o Resources) Resources {
+	out := r.Join()
+	for _, c := range o.ConfigMaps {
+		out.ConfigMaps = append(slices.DeleteFunc(out.ConfigMaps, func(have *corev1.ConfigMap) bool {
+			return have.Namespace == c.Namespace && have.Name == c.Name
+		}), c)
+	}
+	for _, s := range o.Secrets {
+		out.Secrets = append(slices.DeleteFunc(out.Secrets, func(have *corev1.Secret) bool {
+			return have.Namespace == s.Namespace && have.Name == s.Name
+		}), s)
+	}
+	return out
+}
+
 func visible(of, from string) bool { return of == "" || of == from }
 
 func find[T any](all []*T, is func(*T) bool) *T {

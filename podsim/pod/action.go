@@ -51,6 +51,9 @@ const (
 	OpRead
 	// OpFlows reads the flow ledger. Answered with Ledger.
 	OpFlows
+	// OpRefresh takes ConfigMaps and Secrets as they are from now on, and brings the pod's volumes up to date that show
+	// them or the pod's own metadata (VO-08).
+	OpRefresh
 
 	// OpUp accepts the pod: from now on the planner works on it. Performed by the driver.
 	OpUp
@@ -65,7 +68,7 @@ const (
 var opNames = [...]string{
 	OpSetUp: "setUp", OpPrepare: "prepare", OpPull: "pull", OpCreate: "create", OpStart: "start", OpAwait: "await",
 	OpProbe: "probe", OpHook: "hook", OpSignal: "signal", OpRemove: "remove", OpTearDown: "tearDown",
-	OpRequest: "request", OpExec: "exec", OpRun: "run", OpRead: "read", OpFlows: "flows",
+	OpRequest: "request", OpExec: "exec", OpRun: "run", OpRead: "read", OpFlows: "flows", OpRefresh: "refresh",
 	OpUp: "up", OpUpdate: "update", OpDelete: "delete", OpMark: "mark",
 }
 
@@ -230,6 +233,7 @@ type Action struct {
 	Request *Request `json:"request,omitempty"`
 	Command []string `json:"command,omitempty"` // OpExec: an argument vector. OpRun: one shell line.
 	Read    *Read    `json:"read,omitempty"`
+	Refresh *Refresh `json:"refresh,omitempty"`
 }
 
 // Members counts a pod's containers by role.
@@ -282,6 +286,13 @@ type Request struct {
 	// UID and GID override the container's own identity.
 	UID *int64 `json:"uid,omitempty"`
 	GID *int64 `json:"gid,omitempty"`
+}
+
+// A Refresh is ConfigMaps and Secrets as they are from now on. Those that it does not hold stay as they were.
+type Refresh struct {
+	ConfigMaps []*corev1.ConfigMap `json:"configMaps,omitempty"`
+	// Secrets are kept out of timelines.
+	Secrets []*corev1.Secret `json:"-"`
 }
 
 // A Read names what to read: a log of a container's instance, or a file in it.

@@ -9,7 +9,7 @@ import (
 
 // Apply folds one event into the status and returns the new one; s stays as it is. An event that cannot follow is a
 // *TransitionError, with s as the status. What a director asks of a running pod (OpRequest, OpExec, OpRun, OpRead,
-// OpFlows, OpMark, and an OpSignal with a Step) and Noted events change nothing here.
+// OpFlows, OpRefresh, OpMark, and an OpSignal with a Step) and Noted events change nothing here.
 func (s Status) Apply(e Event) (Status, error) {
 	if e.Kind == Noted || e.Kind != 0 && ignored(e.Action) {
 		return s, nil
@@ -25,7 +25,7 @@ func (s Status) Apply(e Event) (Status, error) {
 // ignored reports whether an action says nothing about the pod's life.
 func ignored(a Action) bool {
 	switch a.Op {
-	case OpRequest, OpExec, OpRun, OpRead, OpFlows, OpMark:
+	case OpRequest, OpExec, OpRun, OpRead, OpFlows, OpRefresh, OpMark:
 		return true
 	case OpSignal:
 		return a.Step > 0

@@ -96,7 +96,7 @@ func apply(t *testing.T, s Status, events ...Event) Status {
 
 func TestWhatADirectorAsksChangesNothing(t *testing.T) {
 	s := running(t, onePod())
-	for _, a := range []Action{{Op: OpRequest}, {Op: OpExec}, {Op: OpRun}, {Op: OpRead}, {Op: OpFlows}, {Op: OpMark},
+	for _, a := range []Action{{Op: OpRequest}, {Op: OpExec}, {Op: OpRun}, {Op: OpRead}, {Op: OpFlows}, {Op: OpRefresh}, {Op: OpMark},
 		{Op: OpSignal, Container: "app", Signal: "KILL", Step: 3}} {
 		for _, k := range []Kind{Began, Ended} {
 			if got := apply(t, s, Event{Kind: k, Time: t0, Action: a}); !reflect.DeepEqual(got, s) {

@@ -29,7 +29,12 @@ const (
 
 	PodNetwork // volumes, namespaces and network are there
 	PodInitialized
+	PodRunning         // its phase became Running
+	PodContainersReady // the condition of that name became true
 	PodReady
+	PodNotReady  // its readiness became false
+	PodUpdated   // it is asked for in another form
+	PodRefreshed // its volumes show ConfigMaps, Secrets and metadata as they are now
 	PodDeleteRequested
 	PodSucceeded
 	PodFailed
@@ -44,7 +49,9 @@ var happeningNames = [...]string{
 	PostStartBegin: "postStart.begin", PostStartEnd: "postStart.end", PreStopBegin: "preStop.begin", PreStopEnd: "preStop.end",
 	SignalTERM: "signal.TERM", SignalKILL: "signal.KILL", Exited: "exited", Restarted: "restarted", BackOff: "backoff",
 	OOM: "oom", ProbeFail: "probe.fail",
-	PodNetwork: "pod.network", PodInitialized: "pod.initialized", PodReady: "pod.ready",
+	PodNetwork: "pod.network", PodInitialized: "pod.initialized", PodRunning: "pod.running",
+	PodContainersReady: "pod.containersReady", PodReady: "pod.ready", PodNotReady: "pod.notReady",
+	PodUpdated: "pod.updated", PodRefreshed: "pod.refreshed",
 	PodDeleteRequested: "pod.deleteRequested", PodSucceeded: "pod.succeeded", PodFailed: "pod.failed",
 	RulesInstalled: "rules.installed", StubConnected: "connected",
 }

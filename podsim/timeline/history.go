@@ -27,9 +27,10 @@ type podHistory struct {
 
 // shown is what moments of status compare.
 type shown struct {
-	ready, backOff        map[string]bool
-	initialized, podReady bool
-	succeeded, failed     bool
+	ready, backOff       map[string]bool
+	initialized, running bool
+	allReady, podReady   bool
+	succeeded, failed    bool
 }
 
 // NewHistory returns the history of a run of pods, in which nothing has happened. The pods are the planner's, with
@@ -81,6 +82,14 @@ func (h *History) Status(name string) pod.Status {
 		return p.status
 	}
 	return pod.Status{}
+}
+
+// Pod is a pod as it is asked for after the last record; nil of an unknown one.
+func (h *History) Pod(name string) *corev1.Pod {
+	if p := h.pods[name]; p != nil {
+		return p.spec
+	}
+	return nil
 }
 
 // Network is what a pod's set-up came to; ok is false before that.
@@ -159,7 +168,19 @@ func (h *History) ended(r, begin Record) {
 		h.exited(r)
 	case pod.OpProbe:
 		h.probed(r, begin)
+	case pod.OpUpdate:
+		h.updated(r, begin)
+	case pod.OpRefresh:
+		h.within(PodRefreshed, begin, r, "")
 	}
+}
+
+// updated has the pod be what it is asked for from now on.
+func (h *History) updated(r, begin Record) {
+	if p := h.pods[r.Action.Pod]; p != nil && begin.Action.Spec != nil {
+		p.spec = begin.Action.Spec
+	}
+	h.within(PodUpdated, begin, r, "")
 }
 
 func (h *History) exited(r Record) {
@@ -208,7 +229,7 @@ func (h *History) fold(r Record) {
 		return // the driver has met the same error and ended the run with it
 	}
 	p.status = status
-	if r.Action.Op > pod.OpTearDown && r.Action.Op != pod.OpUp && r.Action.Op != pod.OpDelete {
+	if r.Action.Op > pod.OpTearDown && r.Action.Op != pod.OpUp && r.Action.Op != pod.OpUpdate && r.Action.Op != pod.OpDelete {
 		return
 	}
 	was, is := p.shown, show(status.PodStatus(p.spec, r.Time))
@@ -230,14 +251,17 @@ func (h *History) changes(r Record, spec *corev1.Pod, was, is shown) {
 		change(BackOff, name, was.backOff[name], is.backOff[name])
 	}
 	change(PodInitialized, "", was.initialized, is.initialized)
+	change(PodRunning, "", was.running, is.running)
+	change(PodContainersReady, "", was.allReady, is.allReady)
 	change(PodReady, "", was.podReady, is.podReady)
+	change(PodNotReady, "", !was.podReady, !is.podReady)
 	change(PodSucceeded, "", was.succeeded, is.succeeded)
 	change(PodFailed, "", was.failed, is.failed)
 }
 
 func show(s corev1.PodStatus) shown {
 	v := shown{ready: map[string]bool{}, backOff: map[string]bool{},
-		succeeded: s.Phase == corev1.PodSucceeded, failed: s.Phase == corev1.PodFailed}
+		running: s.Phase == corev1.PodRunning, succeeded: s.Phase == corev1.PodSucceeded, failed: s.Phase == corev1.PodFailed}
 	for _, list := range [][]corev1.ContainerStatus{s.InitContainerStatuses, s.ContainerStatuses} {
 		for _, c := range list {
 			v.ready[c.Name] = c.Ready
@@ -251,6 +275,8 @@ func show(s corev1.PodStatus) shown {
 		case c.Status != corev1.ConditionTrue:
 		case c.Type == corev1.PodInitialized:
 			v.initialized = true
+		case c.Type == corev1.ContainersReady:
+			v.allReady = true
 		case c.Type == corev1.PodReady:
 			v.podReady = true
 		}

@@ -64,6 +64,10 @@ func recorded(t *testing.T) View {
 	did(12, 13, pod.OpProbe, pod.Event{Probe: &pod.ProbeResult{Result: pod.Failed}})
 	did(1012, 1014, pod.OpProbe, pod.Event{Probe: &pod.ProbeResult{Result: pod.Success}})
 	l.Append(pod.Event{Kind: pod.Noted, Time: at(1025), Note: pod.NoteConnected, Subject: "api", Connection: &pod.Connection{}})
+	labelled := onePod()
+	labelled.Labels = map[string]string{"tier": "gold"}
+	ended(1026, began(1026, pod.Action{Op: pod.OpUpdate, Pod: "p", Spec: labelled}), pod.Event{})
+	ended(1028, began(1027, pod.Action{Op: pod.OpRefresh, Pod: "p"}), pod.Event{})
 	ended(1030, await, pod.Event{Exit: &pod.Exit{Code: 137, Signal: 9, OOMKilled: true}})
 	return l.View()
 }
@@ -80,18 +84,37 @@ func TestEveryRecordGivesItsMoments(t *testing.T) {
 		"c.pulled 00.006 00.007",
 		"c.created 00.007 00.009",
 		"c.started 00.009 00.012",
+		"pod.running 00.012 00.012",
 		"c.probe.fail(startup) 00.012 00.013",
 		"c.startup.ok 01.012 01.014",
 		"c.ready 01.014 01.014",
+		"pod.containersReady 01.014 01.014",
 		"pod.ready 01.014 01.014",
 		"api.connected 01.025 01.025",
+		"pod.updated 01.026 01.026",
+		"pod.refreshed 01.027 01.028",
 		"c.exited(137) 01.030 01.030",
 		"c.oom 01.030 01.030",
 		"c.notReady 01.030 01.030",
+		"pod.notReady 01.030 01.030",
 		"pod.failed 01.030 01.030",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("moments (-want +got):\n%s", diff)
+	}
+}
+
+func TestAPodIsWhatItWasLastAskedFor(t *testing.T) {
+	h := NewHistory([]*corev1.Pod{onePod()})
+	if got := h.Pod("other"); got != nil {
+		t.Errorf("an unknown pod is %+v", got)
+	}
+	for r := range recorded(t).All() {
+		h.Add(r)
+		changed := h.Pod("p").Labels["tier"] == "gold"
+		if want := !r.Time.Before(at(1026)) && r.Seq > 18; changed != want {
+			t.Errorf("after record %d (%s %s) the pod has changed: %v, want %v", r.Seq, r.Action, r.Kind, changed, want)
+		}
 	}
 }
 

@@ -117,6 +117,8 @@ func ended(r timeline.Record) string {
 		return a.Hook.String() + " hook ended"
 	case pod.OpTearDown:
 		return "gone"
+	case pod.OpRefresh:
+		return "ConfigMaps, Secrets and metadata reached the volumes"
 	case pod.OpRequest:
 		return answered(r.Response)
 	case pod.OpExec, pod.OpRun:
@@ -156,6 +158,7 @@ var names = map[pod.Op]string{
 	pod.OpTearDown: "removal of network and volumes", pod.OpExec: "command", pod.OpRun: "command on the host",
 	pod.OpRead: "reading of a log or file", pod.OpFlows: "reading of the flow ledger", pod.OpUp: "acceptance of the pod",
 	pod.OpDelete: "deletion", pod.OpMark: "mark", pod.OpUpdate: "change of the pod",
+	pod.OpRefresh: "refresh of the volumes",
 }
 
 // doing names what an action does.
