@@ -82,20 +82,26 @@ func Open(ctx context.Context, c Config) (_ *Host, err error) {
 		return nil, err
 	}
 	h := &Host{cfg: c, pods: make(map[string]*podHost), notes: make(chan pod.Event), crash: readCrash()}
+	h.network.none = c.NoNetwork
 	h.resources.Store(&c.Resources)
 	h.life, h.end = context.WithCancel(context.WithoutCancel(ctx))
-	var both errgroup.Group
-	both.Go(func() (err error) {
-		h.runtime, err = ctrd.Open(ctx, c.runtime())
-		return err
-	})
-	both.Go(func() error { return h.record(ctx) })
-	if err := both.Wait(); err != nil {
+	if h.dir, err = rundir.Create(c.Site.StateDir); err != nil {
 		return nil, errors.Join(err, h.abandon(ctx))
 	}
+	h.id = h.dir.ID
+	var all errgroup.Group
 	for i, p := range c.Pods {
-		h.pods[p.Name] = newPodHost(h, p, i)
-		_ = h.runtime.StartShim(h.id, podID(h.id, i)) // only a hint was not followed
+		ph := newPodHost(h, p, i)
+		h.pods[p.Name] = ph
+		all.Go(func() error {
+			_ = ph.makePins() // tried again, and then told of, when the pod is set up
+			return nil
+		})
+	}
+	all.Go(func() error { return h.connect(ctx) })
+	all.Go(func() error { return h.record(ctx) })
+	if err := all.Wait(); err != nil {
+		return nil, errors.Join(err, h.abandon(ctx))
 	}
 	if c.World != nil {
 		h.world = newWorldHost(h)
@@ -103,12 +109,20 @@ func Open(ctx context.Context, c Config) (_ *Host, err error) {
 	return h, nil
 }
 
-// record reserves the run's ID, joins the network and commits the record: before it returns nothing else may be made.
-func (h *Host) record(ctx context.Context) (err error) {
-	if h.dir, err = rundir.Create(h.cfg.Site.StateDir); err != nil {
+// connect connects to containerd, and has the pods' shims started.
+func (h *Host) connect(ctx context.Context) (err error) {
+	if h.runtime, err = ctrd.Open(ctx, h.cfg.runtime()); err != nil {
 		return err
 	}
-	h.id = h.dir.ID
+	for i := range h.cfg.Pods {
+		_ = h.runtime.StartShim(h.id, podID(h.id, i)) // only a hint was not followed
+	}
+	return nil
+}
+
+// record joins the network and commits the record. Until it has, only such things are made as are found by the run's ID
+// alone: its directory's name says it.
+func (h *Host) record(ctx context.Context) (err error) {
 	if err := h.joinNetwork(ctx); err != nil {
 		return err
 	}
@@ -134,8 +148,7 @@ func (h *Host) joinNetwork(ctx context.Context) (err error) {
 	shared := netns.Network{StateDir: h.cfg.Site.StateDir}
 	h.network.cni = shared.CNI(h.cfg.Bundle, netns.HostPluginDir)
 	switch {
-	case h.cfg.NoNetwork:
-		h.network.none = true
+	case h.network.none:
 	case h.cfg.CNIConf != "":
 		if h.network.conf, err = netns.ReadConf(h.cfg.CNIConf, h.network.cni.Dirs...); err != nil {
 			err = &InputError{err}

@@ -102,9 +102,8 @@ func (p *podHost) all() iter.Seq[*container] {
 // setUp makes the pod's volumes and network, side by side: nobody can tell (ST-03). What an earlier attempt has made
 // stays made.
 func (p *podHost) setUp(ctx context.Context) (pod.Event, error) {
-	err := os.MkdirAll(p.host.cfg.Site.pod(p.id), 0o711)
-	if err != nil {
-		return pod.Event{}, fmt.Errorf("make the pod's directory: %w", err)
+	if err := p.makeDir(); err != nil {
+		return pod.Event{}, err
 	}
 	var volumesErr, networkErr error
 	var both sync.WaitGroup
@@ -128,6 +127,21 @@ func (p *podHost) setUp(ctx context.Context) (pod.Event, error) {
 	}
 	n := p.network()
 	return pod.Event{Network: &n}, nil
+}
+
+func (p *podHost) makeDir() error {
+	if err := os.MkdirAll(p.host.cfg.Site.pod(p.id), 0o711); err != nil {
+		return fmt.Errorf("make the pod's directory: %w", err)
+	}
+	return nil
+}
+
+// makePins makes the pod's namespaces, which cost the kernel some milliseconds, before the pod is set up.
+func (p *podHost) makePins() error {
+	if err := p.makeDir(); err != nil {
+		return err
+	}
+	return p.namespaces.do(p.makeNamespaces)
 }
 
 func (p *podHost) setUpNetwork(ctx context.Context) error {
