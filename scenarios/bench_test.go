@@ -3,6 +3,7 @@ package scenarios
 import (
 	"container/heap"
 	"fmt"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -106,7 +107,7 @@ func (b *bench) settle(t *testing.T) (wake time.Time, done, begun bool) {
 	}
 	v := b.log.View()
 	plan := b.script.Next(v, b.status, b.now)
-	if again := NewScript(b.scenario).Next(v, b.status, b.now); fmt.Sprintf("%+v", again) != fmt.Sprintf("%+v", plan) {
+	if again := NewScript(b.scenario).Next(v, b.status, b.now); !reflect.DeepEqual(again, plan) {
 		t.Errorf("equal arguments, other plans: %+v and %+v", plan, again)
 	}
 	take(plan)

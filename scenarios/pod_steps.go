@@ -28,7 +28,7 @@ func (v *upVerb) ask(s scene) []pod.Action {
 	if len(s.round) > 0 {
 		return nil
 	}
-	return []pod.Action{{Op: pod.OpUp, Pod: s.pod().Name}}
+	return []pod.Action{{Op: pod.OpUp, Pod: s.pod().Name, Kubelet: s.scenario.Options.Kubelet}}
 }
 
 func (v *upVerb) look(s scene) []Finding {

@@ -6,6 +6,7 @@ import (
 
 	"github.com/podsim/podsim/podsim/manifest"
 	"github.com/podsim/podsim/podsim/manifest/diag"
+	"github.com/podsim/podsim/podsim/pod"
 	corev1 "k8s.io/api/core/v1"
 )
 
@@ -126,6 +127,8 @@ type Options struct {
 	Timeout time.Duration
 	// Strict makes a pod field that podsim does not act on an error. It is the default.
 	Strict bool
+	// Kubelet is how the kubelet behaves; nil where the file says nothing of it. It is never changed.
+	Kubelet *pod.Kubelet
 }
 
 // A Step is one entry of steps or finally.

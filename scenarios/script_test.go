@@ -2,6 +2,8 @@ package scenarios
 
 import (
 	"fmt"
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -277,6 +279,24 @@ func tell(res Result) string {
 		fmt.Fprintf(&out, "error: %s\n", e)
 	}
 	return out.String()
+}
+
+func TestTheKubeletOfTheOptionsIsTheRunsAndIsNoted(t *testing.T) {
+	text := scenarioText("test", "file: pod.yaml", "- up: {wait: ready}") +
+		"  options: {profile: {kubernetes: \"1.35\", featureGates: {ContainerStopSignals: true}}, clock: {backoff: x10, maxBackoff: 30s, probeTicks: sync, timing: kubelet}}\n"
+	s := mustParse(t, text)
+	want := pod.Kubelet{Version: 35, Gates: map[pod.Gate]bool{pod.GateContainerStopSignals: true}, Pace: 10, MaxBackOff: 30 * time.Second, Ticks: pod.TicksSync, Poll: time.Second}
+	if !reflect.DeepEqual(s.Options.Kubelet, &want) {
+		t.Errorf("the kubelet is %+v, want %+v", s.Options.Kubelet, want)
+	}
+	b := newBench(s)
+	v := b.run(t)
+	if got := b.status["web"].Kubelet(); !reflect.DeepEqual(got, want) {
+		t.Errorf("the pod was accepted by %+v, want %+v", got, want)
+	}
+	if res := Judge(s, timeline.Header{Pods: s.Pods, Begin: epoch}, v); res.Outcome != Pass || !slices.Equal(res.Notes, want.Notes()) {
+		t.Errorf("outcome %v, notes %q, want %q", res.Outcome, res.Notes, want.Notes())
+	}
 }
 
 func TestAPodThatDoesNotGoAwayIsGivenUp(t *testing.T) {

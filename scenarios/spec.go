@@ -54,7 +54,10 @@ func (l *loader) options(n *yaml.Node) {
 	l.mapping(n, "options", fields{
 		"timeout": func(v *yaml.Node) { l.out.Options.Timeout = l.duration(v) },
 		"strict":  func(v *yaml.Node) { l.out.Options.Strict = l.boolean(v) },
-	}, later{"profile": "podsim keeps the rules of Kubernetes 1.36", "clock": ""})
+		"profile": l.profile,
+		"clock":   l.clock,
+	}, nil)
+	l.checkKubelet(n)
 }
 
 // pod loads the pod from its file or from the scenario itself.
