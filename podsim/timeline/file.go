@@ -54,34 +54,89 @@ func (w *Writer) Flush() error {
 // ErrVersion says that a file is no timeline, or one of another version.
 var ErrVersion = errors.New("not a timeline of version " + Version)
 
+// A Reader reads a timeline's file while it may still be written. It is not safe for concurrent use.
+type Reader struct {
+	in   *bufio.Reader
+	part []byte // of a line whose end has not come
+	line int    // how many lines were read
+	head Header
+}
+
+// NewReader returns a Reader of r, which the caller closes.
+func NewReader(r io.Reader) *Reader { return &Reader{in: bufio.NewReaderSize(r, 64<<10)} }
+
+// Header returns the header; io.EOF as long as it is not there.
+func (r *Reader) Header() (Header, error) {
+	if r.head.Version != "" {
+		return r.head, nil
+	}
+	line, err := r.next()
+	if err != nil {
+		return Header{}, err
+	}
+	var h Header
+	if err := json.Unmarshal(line, &h); err != nil || h.Version != Version {
+		return Header{}, fmt.Errorf("read timeline: line 1: %w", ErrVersion)
+	}
+	r.head = h
+	return h, nil
+}
+
+// Next returns the next record. It is io.EOF as long as there is no whole one: when more has been written, Next may be
+// called again. Damage is an error that names the line.
+func (r *Reader) Next() (Record, error) {
+	if _, err := r.Header(); err != nil {
+		return Record{}, err
+	}
+	line, err := r.next()
+	if err != nil {
+		return Record{}, err
+	}
+	var rec Record
+	if err := json.Unmarshal(line, &rec); err != nil {
+		return Record{}, fmt.Errorf("read timeline: line %d: %w", r.line, err)
+	}
+	if due := r.line - 1; rec.Seq != due {
+		return Record{}, fmt.Errorf("read timeline: line %d: record %d where %d was due", r.line, rec.Seq, due)
+	}
+	return rec, nil
+}
+
+// next returns the next whole line.
+func (r *Reader) next() ([]byte, error) {
+	text, err := r.in.ReadBytes('\n')
+	if len(r.part) > 0 {
+		text = append(r.part, text...)
+		r.part = nil
+	}
+	switch {
+	case err == nil:
+		r.line++
+		return text, nil
+	case errors.Is(err, io.EOF):
+		r.part = text
+		return nil, io.EOF
+	}
+	return nil, fmt.Errorf("read timeline: %w", err)
+}
+
 // Read reads a timeline's file. A last line without its newline is what a killed run leaves: it is left out and
 // torn is true. Any other damage is an error that names the line.
-func Read(r io.Reader) (h Header, v View, torn bool, err error) {
-	in := bufio.NewReaderSize(r, 64<<10)
+func Read(in io.Reader) (h Header, v View, torn bool, err error) {
+	r := NewReader(in)
+	if h, err = r.Header(); errors.Is(err, io.EOF) {
+		return h, v, false, fmt.Errorf("read timeline: line 1: %w", ErrVersion)
+	} else if err != nil {
+		return h, v, false, err
+	}
 	var records []Record
-	for n := 1; ; n++ {
-		line, err := in.ReadBytes('\n')
-		if err != nil && err != io.EOF {
-			return h, v, false, fmt.Errorf("read timeline: %w", err)
+	for {
+		rec, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			return h, View{records}, len(bytes.TrimSpace(r.part)) > 0, nil
 		}
-		if err == io.EOF {
-			if n == 1 {
-				return h, v, false, fmt.Errorf("read timeline: line 1: %w", ErrVersion)
-			}
-			return h, View{records}, len(bytes.TrimSpace(line)) > 0, nil
-		}
-		if n == 1 {
-			if err := json.Unmarshal(line, &h); err != nil || h.Version != Version {
-				return h, v, false, fmt.Errorf("read timeline: line 1: %w", ErrVersion)
-			}
-			continue
-		}
-		var rec Record
-		if err := json.Unmarshal(line, &rec); err != nil {
-			return h, v, false, fmt.Errorf("read timeline: line %d: %w", n, err)
-		}
-		if rec.Seq != len(records)+1 {
-			return h, v, false, fmt.Errorf("read timeline: line %d: record %d where %d was due", n, rec.Seq, len(records)+1)
+		if err != nil {
+			return h, v, false, err
 		}
 		records = append(records, rec)
 	}
