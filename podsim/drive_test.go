@@ -46,6 +46,34 @@ func (c *counter) Flush() error {
 	return errors.New("a sink's error is its own")
 }
 
+// A reader follows a run by what its sink was given to flush, until the run is reaped.
+type reader struct {
+	*podtest.Host
+	sink *counter
+	read int
+}
+
+func (r *reader) Reap(ctx context.Context) error {
+	r.read = r.sink.flushed
+	return r.Host.Reap(ctx)
+}
+
+func TestWhoFollowsARunIsToldOfAllThatHappenedBeforeItIsReaped(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, script := job("a")
+		sink := &counter{}
+		host := &reader{Host: &podtest.Host{Pods: []*corev1.Pod{p}, Scripts: map[string]pod.Script{"a": script}}, sink: sink}
+		run := podsim.Run{Pods: []*corev1.Pod{p}, Host: host, Sinks: []timeline.Sink{sink}}
+		v, err := run.Drive(t.Context())
+		if err != nil {
+			t.Fatalf("Drive: %v", err)
+		}
+		if host.read != v.Len()-1 { // but for the word of how the reap went
+			t.Errorf("%d of %d records were flushed when the run was reaped", host.read, v.Len())
+		}
+	})
+}
+
 func TestARunGoesFromNothingToNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, script := job("a")

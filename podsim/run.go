@@ -69,7 +69,9 @@ const reapTimeout = 60 * time.Second
 func (r *Run) Drive(ctx context.Context) (timeline.View, error) {
 	d := newDrive(r)
 	err := d.loop(ctx)
-	err = joinReap(ctx, r, errors.Join(err, d.join()))
+	err = errors.Join(err, d.join())
+	d.flush() // the reap may take away the file by which others follow the run
+	err = joinReap(ctx, r, err)
 	d.conclude(err)
 	return d.log.View(), err
 }
