@@ -22,7 +22,7 @@ func (s *subject) ending(before *pod.Status, e pod.Event) {
 	if before.Ending() || !s.status.Ending() || s.status.Deleting() {
 		return
 	}
-	st := s.status.PodStatus(s.pod, e.Time)
+	st := s.status.ComingStatus(s.pod, e.Time)
 	if st.Reason == "DeadlineExceeded" {
 		s.normal("", st.Reason, e.Time, "%s", st.Message)
 	}

@@ -16,14 +16,14 @@ type tally struct {
 	succeeded      int // of these, those that ended with code 0
 }
 
-// phase is the pod's phase, from the reported states of its containers (PH-01..06). Succeeded and Failed are final
+// phase is what the pod's phase comes to, from the reported states of its containers (PH-01..06). Succeeded and Failed are final
 // because no container is started any more once they are reached (PH-07).
 func (r *report) phase(st *corev1.PodStatus) corev1.PodPhase {
 	t := r.tally(st)
 	switch {
 	case t.failedForGood > 0: // PH-06
 		return corev1.PodFailed
-	case t.pendingInit > 0, t.pendingSidecar > 0 && !mainExisted(r.p, r.s), t.waiting > 0: // PH-01, PH-02
+	case t.pending(r):
 		return corev1.PodPending
 	case t.running > 0: // PH-03
 		return corev1.PodRunning
@@ -35,6 +35,24 @@ func (r *report) phase(st *corev1.PodStatus) corev1.PodPhase {
 		return corev1.PodFailed
 	}
 	return corev1.PodPending
+}
+
+// hold keeps a final phase back until nothing of the pod can run any more: its containers have ended, and it was torn
+// down. The conditions are already those of the final one (TM-18; mergePodStatus in kubelet/status/status_manager.go).
+func (r *report) hold(st *corev1.PodStatus) {
+	if r.s.Gone() || st.Phase != corev1.PodSucceeded && st.Phase != corev1.PodFailed {
+		return
+	}
+	st.Reason, st.Message = "", ""
+	st.Phase = corev1.PodRunning
+	if t := r.tally(st); t.failedForGood > 0 || t.pending(r) {
+		st.Phase = corev1.PodPending
+	}
+}
+
+// pending reports whether there is something that has still to run for the first time (PH-01, PH-02).
+func (t *tally) pending(r *report) bool {
+	return t.pendingInit > 0 || t.pendingSidecar > 0 && !mainExisted(r.p, r.s) || t.waiting > 0
 }
 
 // starting reports whether a container may still come to run without a new look at the pod: then nothing is final.

@@ -19,6 +19,14 @@ func byName(a, b corev1.ContainerStatus) int { return cmp.Compare(a.Name, b.Name
 // It differs from a kubelet's in one thing: a kubelet reports once a sync, and so a little late, what podsim tells at
 // once. Told at every event, it never goes back on itself: what is over stays over, and no time goes back.
 func (s Status) PodStatus(p *corev1.Pod, now time.Time) corev1.PodStatus {
+	st := s.ComingStatus(p, now)
+	(&report{p: p, s: &s, now: now}).hold(&st)
+	return st
+}
+
+// ComingStatus is PodStatus with the phase, and its reason, that the pod comes to: a final one is decided, and acted on,
+// before it is reported, which is when nothing of the pod can run any more (TM-18).
+func (s Status) ComingStatus(p *corev1.Pod, now time.Time) corev1.PodStatus {
 	r := report{p: p, s: &s, now: now}
 	st := corev1.PodStatus{Phase: corev1.PodPending, QOSClass: p.Status.QOSClass}
 	if !s.Up() {

@@ -69,6 +69,7 @@ func recorded(t *testing.T) View {
 	ended(1026, began(1026, pod.Action{Op: pod.OpUpdate, Pod: "p", Spec: labelled}), pod.Event{})
 	ended(1028, began(1027, pod.Action{Op: pod.OpRefresh, Pod: "p"}), pod.Event{})
 	ended(1030, await, pod.Event{Exit: &pod.Exit{Code: 137, Signal: 9, OOMKilled: true}})
+	did(1031, 1040, pod.OpTearDown, pod.Event{})
 	return l.View()
 }
 
@@ -97,7 +98,7 @@ func TestEveryRecordGivesItsMoments(t *testing.T) {
 		"c.oom 01.030 01.030",
 		"c.notReady 01.030 01.030",
 		"pod.notReady 01.030 01.030",
-		"pod.failed 01.030 01.030",
+		"pod.failed 01.040 01.040", // when nothing is left of it
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("moments (-want +got):\n%s", diff)
