@@ -48,6 +48,9 @@ func (a *attachCommand) run(ctx context.Context, arg string) error {
 	if err != nil {
 		return err
 	}
+	if f.Lost {
+		return &exit{exitFailed, fmt.Errorf("%w; podsim logs %s tells what was printed until then", host.ErrUnattended, f.Pod.Name)}
+	}
 	if a.tty && !c.TTY && !a.quiet {
 		fmt.Fprintf(a.err, "error: Unable to use a TTY - container %s did not allocate one\n", c.Name)
 	}

@@ -11,6 +11,8 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"github.com/podsim/podsim/podsim/host"
 )
 
 // A cpCommand is what `podsim cp` was asked to do.
@@ -75,13 +77,17 @@ func (c *cpCommand) run(ctx context.Context, from, to string) error {
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	err = c.copy(ctx, src, dst)
-	if _, ours := errors.AsType[*fs.PathError](err); ours {
+	_, said := errors.AsType[*exit](err)
+	_, ofFile := errors.AsType[*fs.PathError](err)
+	switch {
+	case err == nil || said:
+		return err
+	case ctx.Err() != nil:
+		return &exit{exitInterrupted, nil}
+	case ofFile, errors.Is(err, host.ErrNotRunning):
 		return &exit{exitFailed, fmt.Errorf("copy %s to %s: %w", from, to, err)}
 	}
-	if ctx.Err() != nil {
-		return &exit{exitInterrupted, nil}
-	}
-	return err
+	return hostError(err)
 }
 
 // copy copies between two places, one of which is a pod's.

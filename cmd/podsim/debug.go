@@ -22,6 +22,8 @@ type debugCommand struct {
 	policy     string
 	env        []string
 	argsOnly   bool
+	attach     bool
+	in         io.Reader
 	out, error io.Writer
 }
 
@@ -31,9 +33,13 @@ func newDebug(g *globals) *cobra.Command {
 		Use:   "debug POD --image=IMAGE [-- COMMAND [ARG...]]",
 		Short: "Add an ephemeral container to a pod that runs",
 		Long: `Add an ephemeral container to a pod that runs: it shares the pod's network and, with --target, the processes of one of its
-containers. It is started once, counts for nothing in the pod's status, and goes with the pod.`,
+containers. It is started once, counts for nothing in the pod's status, and goes with the pod. With -i podsim attaches to
+it, as podsim attach does.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			d.out, d.error = cmd.OutOrStdout(), cmd.ErrOrStderr()
+			d.in, d.out, d.error = cmd.InOrStdin(), cmd.OutOrStdout(), cmd.ErrOrStderr()
+			if !cmd.Flags().Changed("attach") {
+				d.attach = d.container.Stdin
+			}
 			return d.run(cmd.Context(), args, cmd.ArgsLenAtDash())
 		},
 	}
@@ -46,6 +52,7 @@ containers. It is started once, counts for nothing in the pod's status, and goes
 	f.StringArrayVar(&d.env, "env", nil, "environment variables: NAME=VALUE")
 	f.BoolVarP(&d.container.Stdin, "stdin", "i", false, "keep the container's standard input open")
 	f.BoolVarP(&d.container.TTY, "tty", "t", false, "give the container a terminal")
+	f.BoolVar(&d.attach, "attach", false, "wait until the container runs, and attach to it (default true with -i)")
 	f.BoolVar(&d.argsOnly, "arguments-only", false, "what follows -- are arguments to the image's own command")
 	return cmd
 }
@@ -68,7 +75,43 @@ func (d *debugCommand) run(ctx context.Context, args []string, dash int) error {
 	if err == nil {
 		err = f.AddEphemeral(ctx, d.container)
 	}
-	return podError(err)
+	if err != nil || !d.attach {
+		return podError(err)
+	}
+	over, err := d.await(ctx, name)
+	if err != nil || over {
+		return err
+	}
+	a := attachCommand{stdin: d.container.Stdin, tty: d.container.TTY}
+	a.visit = visit{globals: d.globals, pods: d.pods, container: d.container.Name, in: d.in, out: d.out, err: d.error}
+	return a.run(ctx, name)
+}
+
+// errStarted ends a watch: the container runs, or has run.
+var errStarted = errors.New("started")
+
+// await waits until the container runs. It may be over by then.
+func (d *debugCommand) await(ctx context.Context, name string) (over bool, err error) {
+	err = supervisor.Watch(ctx, d.site, d.pods.namespace, name, func(e supervisor.Event) error {
+		if e.Type == supervisor.Deleted {
+			return &supervisor.NotFoundError{Namespace: d.pods.namespace, Name: name}
+		}
+		for _, s := range e.Pod.Status.EphemeralContainerStatuses {
+			if s.Name != d.container.Name || s.State.Running == nil && s.State.Terminated == nil {
+				continue
+			}
+			if end := s.State.Terminated; end != nil {
+				over = true
+				fmt.Fprintf(d.error, "container %s has ended already, with exit code %d; podsim logs %s -c %s shows its output\n", s.Name, end.ExitCode, name, s.Name)
+			}
+			return errStarted
+		}
+		return nil
+	})
+	if errors.Is(err, errStarted) {
+		return over, nil
+	}
+	return over, podError(err)
 }
 
 // complete fills in what the flags say in other forms.

@@ -79,7 +79,7 @@ func execError(code int, err error) error {
 		return &exit{exitUnread, nil}
 	case isRefused:
 		return &exit{refused.Code, fmt.Errorf("failed to exec in container: %w", refused)}
-	case errors.Is(err, host.ErrNotRunning):
+	case errors.Is(err, host.ErrNotRunning), errors.Is(err, host.ErrUnattended):
 		return &exit{exitFailed, err}
 	}
 	return hostError(err)

@@ -264,6 +264,39 @@ func TestAttachGivesTheContainerThisTerminal(t *testing.T) {
 	}
 }
 
+func TestDebugAttachesToTheContainerThatItAdds(t *testing.T) {
+	t.Parallel()
+	m := site(t)
+	m.applied(t, "examined", `args: [block]`)
+	add := func(args ...string) []string {
+		return append([]string{"debug", "examined", "--image", "podsim.local/prog:dev", "--image-pull-policy", "Never"}, args...)
+	}
+	d := beginDialogue(t, m.command(t, m.state, add("-c", "one", "-i", "--", "/prog", "echo")...))
+	d.say("hello\n")
+	d.until("got hello\n")
+	if err := d.cmd.Process.Signal(unix.SIGINT); err != nil { // leaves it
+		t.Fatal(err)
+	}
+	if o := d.end(); o.code != exitInterrupted {
+		t.Error(o)
+	}
+	s := beginSession(t, 120, 25, m.command(t, m.state, add("-c", "two", "-it", "--", "/prog", "terminal")...))
+	s.until(regexp.MustCompile(`size 120 25 xterm\n`))
+	if _, err := s.ptmx.WriteString("\x03"); err != nil { // Ctrl-C
+		t.Fatal(err)
+	}
+	if code := s.end(); code != exitOK {
+		t.Errorf("exit code %d\n%s", code, s.shown.text())
+	}
+	p := m.await(t, "examined", "the second one has ended", func(e supervisor.Event) bool {
+		all := e.Pod.Status.EphemeralContainerStatuses
+		return len(all) == 2 && all[1].State.Terminated != nil
+	})
+	if all := p.Status.EphemeralContainerStatuses; all[0].State.Running == nil || all[1].State.Terminated.ExitCode != 9 {
+		t.Errorf("the two are %+v", all)
+	}
+}
+
 func TestCpCopiesFilesOfAppliedPods(t *testing.T) {
 	t.Parallel()
 	m := site(t)

@@ -1,16 +1,9 @@
 package host
 
 import (
-	"errors"
 	"io"
 	"syscall"
 )
-
-// ErrNotRunning says that a container does not run, or not any more.
-var ErrNotRunning = errors.New("the container does not run")
-
-// ErrInputClosed says that a container has no standard input, or none any more.
-var ErrInputClosed = errors.New("the container's standard input is closed")
 
 // An Instance is one instance of a container of some run.
 type Instance struct {

@@ -3,13 +3,21 @@ package host
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/podsim/podsim/podsim/internal/ctrd"
 	"github.com/podsim/podsim/podsim/internal/rundir"
 )
+
+// ErrNotRunning says that a container does not run, or not any more.
+var ErrNotRunning = ctrd.ErrNotRunning
+
+// ErrInputClosed says that a container has no standard input, or none any more.
+var ErrInputClosed = ctrd.ErrInputClosed
+
+// ErrUnattended says that nobody passes a container's output on: whoever ran its pod has died.
+var ErrUnattended = ctrd.ErrUnattended
 
 // An Attached is a running container of some run of the site, whichever process that run is of. Close it.
 type Attached struct {
@@ -37,7 +45,7 @@ func Attach(ctx context.Context, c Config, i Instance) (*Attached, error) {
 	}
 	container, err := runtime.Attach(ctx, containerID(i.Pod, i.Container, i.Number))
 	if err != nil {
-		return nil, errors.Join(attachError(err), runtime.Close())
+		return nil, errors.Join(err, runtime.Close())
 	}
 	return &Attached{runtime: runtime, container: container}, nil
 }
@@ -49,30 +57,20 @@ func (a *Attached) Close() error { return a.runtime.Close() }
 // ended and its output was passed on. When ctx ends it is killed. A *CommandError says that it could not be started.
 func (a *Attached) Exec(ctx context.Context, command []string, s Streams) (int, error) {
 	code, err := a.container.Stream(ctx, ctrd.Exec{Args: command}, ctrd.Streams(s))
-	return code, attachError(err)
+	refused, isRefused := errors.AsType[*ctrd.RuntimeError](err)
+	if !isRefused {
+		return code, err
+	}
+	code = 126
+	if strings.Contains(refused.Message, "executable file not found") || strings.Contains(refused.Message, "no such file or directory") {
+		code = 127
+	}
+	return 0, &CommandError{Message: refused.Message, Code: code}
 }
 
 // Attach connects streams to the container's main process: its output from now on, its input, which ends with this one if
 // once is true, and its terminal's size. It returns when the container has ended, or with ctx. ErrInputClosed says
 // that there is a Stdin and nobody reads it.
 func (a *Attached) Attach(ctx context.Context, s Streams, once bool) error {
-	return attachError(a.container.Attach(ctx, ctrd.Streams(s), once))
-}
-
-// attachError gives an error of the runtime its name here.
-func attachError(err error) error {
-	refused, isRefused := errors.AsType[*ctrd.RuntimeError](err)
-	switch {
-	case errors.Is(err, ctrd.ErrNotRunning):
-		return fmt.Errorf("%w: %w", ErrNotRunning, err)
-	case errors.Is(err, ctrd.ErrInputClosed):
-		return ErrInputClosed
-	case isRefused:
-		code := 126
-		if strings.Contains(refused.Message, "executable file not found") || strings.Contains(refused.Message, "no such file or directory") {
-			code = 127
-		}
-		return &CommandError{Message: refused.Message, Code: code}
-	}
-	return err
+	return a.container.Attach(ctx, ctrd.Streams(s), once)
 }

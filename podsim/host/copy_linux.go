@@ -31,7 +31,7 @@ type tree struct {
 func (a *Attached) tree(warn func(string)) (tree, error) {
 	root, err := a.container.Root()
 	if err != nil {
-		return tree{}, attachError(err)
+		return tree{}, err
 	}
 	return tree{root: root, user: a.container.User(), cwd: a.container.Cwd(), warn: warn}, nil
 }
@@ -97,7 +97,7 @@ func (a *Attached) CopyOut(ctx context.Context, remote, local string, warn func(
 		defer to.Close()
 		return t.copyOutDir(ctx, from, to, ".")
 	case !info.Mode().IsRegular():
-		return fmt.Errorf("%s is neither a file nor a directory", remote)
+		return &fs.PathError{Op: "copy", Path: remote, Err: errors.New("it is neither a file nor a directory")}
 	}
 	if at, err := os.Stat(local); err == nil && at.IsDir() {
 		local = filepath.Join(local, path.Base(remote))

@@ -4,6 +4,7 @@ package host
 
 import (
 	"context"
+	"errors"
 	"os"
 	"runtime"
 	"time"
@@ -93,6 +94,13 @@ func (*Images) Remove(context.Context, ...string) ([]string, error) {
 
 // Prune returns a *NotReadyError.
 func (*Images) Prune(context.Context, bool) ([]string, error) { return nil, Preflight(Config{}) }
+
+// ErrNotRunning, ErrInputClosed and ErrUnattended are what Attach and Attached tell of a container on Linux.
+var (
+	ErrNotRunning  = errors.New("the container does not run")
+	ErrInputClosed = errors.New("the container's standard input is closed")
+	ErrUnattended  = errors.New("nobody passes the container's output on")
+)
 
 // An Attached is a running container of some run, on Linux; here none can be found.
 type Attached struct{}

@@ -26,6 +26,9 @@ var ErrNotRunning = errors.New("the container does not run")
 // ErrInputClosed says that a container has no standard input, or none any more.
 var ErrInputClosed = errors.New("the container's standard input is closed")
 
+// ErrUnattended says that nobody passes a container's output on: its creator is gone.
+var ErrUnattended = errors.New("nobody passes the container's output on: the podsim that ran it has died")
+
 // An Attached is a running container that some other process has created, and looks after. It holds nothing.
 type Attached struct {
 	room
@@ -103,7 +106,7 @@ func (a *Attached) makeDir(name string) (string, error) {
 // Attach connects streams to the main process: its output goes to them from now on, Stdin is its input, and Sizes are those
 // of its terminal; TTY, Size and Signals have no meaning. Where once is true, its input ends with this one, however that ends.
 // It returns when the container has ended, or with ctx. ErrInputClosed says that there is a Stdin and nobody
-// reads it.
+// reads it, ErrUnattended that the container's creator is gone.
 func (a *Attached) Attach(ctx context.Context, s Streams, once bool) error {
 	if s.Stdin != nil {
 		defer func() { _ = s.Stdin.Close() }() // only a reader's: it loses nothing
@@ -139,9 +142,17 @@ func (a *Attached) attach(ctx context.Context, out *outlet, s Streams, once bool
 		}
 	})
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ECONNREFUSED) {
-		return fmt.Errorf("%w, or the podsim that looks after it is gone (podsim ps shows it)", ErrNotRunning)
+		return a.unattended()
 	}
 	return err
+}
+
+// unattended tells why there is no output to be had.
+func (a *Attached) unattended() error {
+	if a.over() {
+		return ErrNotRunning
+	}
+	return ErrUnattended
 }
 
 // follow keeps the terminal's size.

@@ -372,4 +372,10 @@ func TestAContainerWithoutInputIsNotWrittenTo(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(a.dir, inputName)); err == nil {
 		t.Error("there is a pipe for its input")
 	}
+	if err := os.Remove(filepath.Join(a.dir, outputName)); err != nil { // as where its creator has died
+		t.Fatal(err)
+	}
+	if err := a.Attach(deadline(t), Streams{}, false); !errors.Is(err, ErrUnattended) {
+		t.Errorf("got %v", err)
+	}
 }
