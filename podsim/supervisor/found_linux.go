@@ -118,7 +118,7 @@ func (f Found) lost(c rundir.Claim) (Found, error) {
 	}
 	p, _ := objectOf(h.Pods[0], v, h.Begin).current()
 	f.Pod, f.Lost = p.DeepCopy(), true
-	f.Pod.Status.Phase, f.Pod.Status.Reason = corev1.PodUnknown, "SupervisorLost"
+	f.Pod.Status.Phase, f.Pod.Status.Reason = corev1.PodUnknown, ReasonLost
 	f.Pod.Status.Message = "The process that ran the pod has died; this is what it saw last."
 	return f, nil
 }

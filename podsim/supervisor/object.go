@@ -29,6 +29,9 @@ const (
 	Deleted  = "DELETED"
 )
 
+// ReasonLost is the reason in the status of a pod whose supervisor has died.
+const ReasonLost = "SupervisorLost"
+
 // An object is a pod as an API server would keep it. It is a timeline.Sink: each record may make a new version. It is
 // safe for concurrent use.
 type object struct {

@@ -48,6 +48,11 @@ func (Found) Timeline() (timeline.Header, timeline.View, error) {
 	return timeline.Header{}, timeline.View{}, fs.ErrNotExist
 }
 
+// Follow has nothing to tell.
+func (Found) Follow(context.Context, func(timeline.Header, []timeline.Record) error) error {
+	return fs.ErrNotExist
+}
+
 // Delete returns a *host.NotReadyError.
 func (Found) Delete(context.Context, Host, *int64) error { return host.Preflight(host.Config{}) }
 
