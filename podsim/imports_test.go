@@ -36,6 +36,7 @@ var mayImport = map[string][]string{
 	"podsim/internal/rundir":    {},
 	"podsim/host": {"podsim/pod", "podsim/timeline", "podsim/manifest", "podsim/manifest/env", "podsim/manifest/payload", "podsim/manifest/netfiles", "podsim/probe",
 		"podsim/internal/ctrd", "podsim/internal/rundir", "netns", "netns/intercept", "netns/flows", "netns/world", "netns/request", "volumes"},
+	"podsim/logs":       {"podsim/internal/rundir"},
 	"podsim/supervisor": {"podsim", "podsim/pod", "podsim/timeline", "podsim/manifest", "podsim/host", "podsim/internal/rundir"},
 	"netns":             {},
 	"netns/intercept":   {"netns"},
