@@ -34,6 +34,7 @@ type drive struct {
 	asks    <-chan pod.Action
 	notes   <-chan pod.Event
 	log     timeline.Log
+	seq     int // of the newest record of a run that forgets
 	status  map[string]pod.Status
 	answers chan answer
 	flying  sync.WaitGroup
@@ -228,7 +229,13 @@ func (d *drive) record(e pod.Event) {
 	if e.Time.IsZero() {
 		e.Time = time.Now()
 	}
-	r := d.log.Append(e)
+	var r timeline.Record
+	if d.run.Forget {
+		d.seq++
+		r = timeline.Record{Seq: d.seq, Event: e}
+	} else {
+		r = d.log.Append(e)
+	}
 	for _, s := range d.run.Sinks {
 		s.Record(r)
 	}
@@ -314,12 +321,12 @@ func (e *ReapError) Unwrap() error { return e.Err }
 // upAll is the director of a run that has none: it accepts every pod at once.
 type upAll struct{ kubelet *pod.Kubelet }
 
-func (u upAll) Next(v timeline.View, pods map[string]pod.Status, _ time.Time) pod.Plan {
+func (u upAll) Next(_ timeline.View, pods map[string]pod.Status, _ time.Time) pod.Plan {
 	p := pod.Plan{Done: true}
-	if v.Len() > 0 {
-		return p
-	}
-	for name := range pods {
+	for name, s := range pods {
+		if s.Up() || s.Deleting() {
+			continue
+		}
 		p.Actions = append(p.Actions, pod.Action{Op: pod.OpUp, Pod: name, Kubelet: u.kubelet, Why: "the run begins"})
 	}
 	slices.SortFunc(p.Actions, func(a, b pod.Action) int { return cmp.Compare(a.Pod, b.Pod) })

@@ -336,3 +336,53 @@ func TestATimelineTellsTheRunAgain(t *testing.T) {
 		}
 	})
 }
+
+func TestARunThatForgetsTellsItsSinksOfEverything(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, script := job("a")
+		kept, told := &keeper{}, &keeper{}
+		for _, run := range []podsim.Run{{Sinks: []timeline.Sink{kept}}, {Sinks: []timeline.Sink{told}, Forget: true}} {
+			run.Pods, run.Host = []*corev1.Pod{p}, &podtest.Host{Pods: []*corev1.Pod{p}, Scripts: map[string]pod.Script{"a": script}}
+			v, err := run.Drive(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if run.Forget && v.Len() != 0 {
+				t.Errorf("%d records are kept", v.Len())
+			}
+		}
+		if len(told.records) != len(kept.records) {
+			t.Fatalf("the sinks were told of %d records, want %d", len(told.records), len(kept.records))
+		}
+		for i, r := range told.records {
+			if r.Seq != i+1 || r.Action.Op != kept.records[i].Action.Op || r.Kind != kept.records[i].Kind {
+				t.Errorf("record %d is %+v, want %+v", i+1, r, kept.records[i])
+			}
+		}
+	})
+}
+
+// A keeper is a sink that keeps what it is told.
+type keeper struct{ records []timeline.Record }
+
+func (k *keeper) Record(r timeline.Record) { k.records = append(k.records, r) }
+
+// Who asks from outside cannot know what has just happened.
+func TestAnAskThatCannotFollowIsNotedAndBreaksNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, script := job("a")
+		asks := make(chan pod.Action)
+		sink := &keeper{}
+		run := podsim.Run{Pods: []*corev1.Pod{p}, Host: &podtest.Host{Pods: []*corev1.Pod{p}, Scripts: map[string]pod.Script{"a": script}}, Asks: asks, Sinks: []timeline.Sink{sink}}
+		go func() {
+			asks <- pod.Action{Op: pod.OpUpdate, Pod: "a"} // without what to be
+			close(asks)
+		}()
+		if _, err := run.Drive(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if !slices.ContainsFunc(sink.records, func(r timeline.Record) bool { return r.Note == pod.NoteRefused && r.Detail != "" }) {
+			t.Error("the refusal is not on the timeline")
+		}
+	})
+}

@@ -55,6 +55,9 @@ type Run struct {
 	// Sinks are told of every record. One that has a method Flush() error is flushed whenever the driver is about
 	// to wait. No sink can influence the run: its errors are its own.
 	Sinks []timeline.Sink
+	// Forget keeps no timeline in memory: what happens goes to the sinks alone, and the director's view stays empty. For
+	// runs that have no end.
+	Forget bool
 	// Retain leaves what the run made in place, for a look at it; the caller reaps later.
 	Retain bool
 }

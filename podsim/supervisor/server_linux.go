@@ -94,17 +94,21 @@ const closePatience = 2 * time.Second
 
 // close tells everybody that the pod is no more, and ends the server. The socket goes with the run.
 func (s *server) close() error {
-	close(s.over)
 	s.object.end()
-	if s.http == nil {
-		return nil
-	}
 	ctx, cancel := context.WithTimeout(context.Background(), closePatience)
 	defer cancel()
-	err := s.http.Shutdown(ctx)
-	if errors.Is(err, context.DeadlineExceeded) {
-		err = s.http.Close()
+	if err := s.http.Shutdown(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		return errors.Join(err, s.end())
 	}
+	return s.end()
+}
+
+// abandon ends the server, of a pod that goes on without it.
+func (s *server) abandon() error { return s.end() }
+
+func (s *server) end() error {
+	close(s.over)
+	err := s.http.Close()
 	s.serving.Wait()
 	return err
 }

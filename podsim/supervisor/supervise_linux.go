@@ -77,10 +77,24 @@ func supervise(ctx context.Context, r Request, taken func(run string)) (err erro
 	tick := s.refreshNowAndThen()
 	defer tick()
 	run := podsim.Run{Pods: []*corev1.Pod{r.Pod}, Host: machine, Director: &director{object: s.object, kubelet: r.Kubelet}, Asks: s.asks, Notes: machine.Notes(),
-		Sinks: []timeline.Sink{writer, s.object}}
+		Sinks: []timeline.Sink{writer, s.object}, Forget: true, Retain: true}
 	_, err = run.Drive(ctx)
-	return errors.Join(err, writer.Flush(), own.Close(), s.close())
+	err = errors.Join(err, writer.Flush(), own.Close())
+	if err != nil {
+		// Something failed that is not the pod's. It is not for us to take the pod away: it is lost, its timeline says why, and
+		// podsim delete or clean takes it away.
+		return errors.Join(err, s.abandon())
+	}
+	ctx, cancel := context.WithTimeout(ctx, reapTimeout)
+	defer cancel()
+	if err := machine.Reap(ctx); err != nil {
+		return errors.Join(err, s.abandon())
+	}
+	return s.close()
 }
+
+// reapTimeout bounds the removal of what is left of a pod that has gone: nobody's grace is waited for.
+const reapTimeout = time.Minute
 
 // begin takes the pod's name, creates its timeline and listens.
 func (s *server) begin() (*os.File, error) {
@@ -153,11 +167,11 @@ type director struct {
 }
 
 // Next asks for the pod once, and is done when it has gone for good.
-func (d *director) Next(v timeline.View, pods map[string]pod.Status, _ time.Time) pod.Plan {
+func (d *director) Next(_ timeline.View, pods map[string]pod.Status, _ time.Time) pod.Plan {
 	p, _ := d.object.current()
-	if v.Len() == 0 {
+	s := pods[p.Name]
+	if !s.Up() {
 		return pod.Plan{Actions: []pod.Action{{Op: pod.OpUp, Pod: p.Name, Kubelet: &d.kubelet, Why: "the pod was applied"}}}
 	}
-	s := pods[p.Name]
 	return pod.Plan{Done: s.Deleting() && s.Gone()}
 }
