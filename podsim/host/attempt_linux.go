@@ -75,8 +75,8 @@ func (c *container) hook(ctx context.Context, a pod.Action) (pod.Event, error) {
 	}
 	outer := ctx
 	if a.Timeout > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, a.Timeout)
+		var cancel func()
+		ctx, cancel = c.limited(ctx, a.Timeout, h.Exec != nil)
 		defer cancel()
 	}
 	e, err := c.runHook(ctx, h)
@@ -87,6 +87,33 @@ func (c *container) hook(ctx context.Context, a pod.Action) (pod.Event, error) {
 		e.Failure = &pod.Failure{Reason: reason, Message: err.Error()}
 	}
 	return e, nil
+}
+
+// limited bounds a hook by its time. A command is not killed then: nobody waits for it any more, and it runs on until its
+// container ends (TM-10; executePreStopHook in kubelet/kuberuntime/kuberuntime_container.go). The caller calls cancel.
+func (c *container) limited(ctx context.Context, limit time.Duration, command bool) (_ context.Context, cancel func()) {
+	made, err := c.running()
+	if !command || err != nil {
+		return context.WithTimeout(ctx, limit)
+	}
+	ctx, stop := context.WithCancelCause(ctx)
+	joined := make(chan struct{})
+	go func() {
+		defer close(joined)
+		over := time.NewTimer(limit)
+		defer over.Stop()
+		select {
+		case <-over.C:
+		case <-ctx.Done():
+			return
+		}
+		select {
+		case <-made.Exited():
+			stop(context.DeadlineExceeded)
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, func() { stop(nil); <-joined }
 }
 
 func (c *container) runHook(ctx context.Context, h *corev1.LifecycleHandler) (pod.Event, error) {
