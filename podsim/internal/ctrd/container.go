@@ -426,6 +426,9 @@ func (k *Container) Signal(ctx context.Context, name string) error {
 	if n == 0 {
 		return fmt.Errorf("signal container %s: unknown signal %q", k.id, name)
 	}
+	if n != unix.SIGKILL {
+		awaitProgram(ctx, k.pid)
+	}
 	if k.main != nil {
 		return k.main.signal(n)
 	}

@@ -3,11 +3,13 @@
 package ctrd
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
 	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -48,6 +50,31 @@ func (h *held) signal(n unix.Signal) error {
 		return fmt.Errorf("signal process %d: %w", h.pid, err)
 	}
 	return nil
+}
+
+// How long a container's program may take to begin once its start was reported, and how often that is looked at.
+const (
+	beginPatience = time.Second
+	beginLook     = time.Millisecond
+)
+
+// runcInit is how runc's own process is called until it becomes the container's program.
+const runcInit = "runc:[2:INIT]"
+
+// awaitProgram returns when a container's main process has become its program, which its start is reported before. A
+// signal that asks it to end would be runc's until then, which ends with code 2 of its own.
+func awaitProgram(ctx context.Context, pid int) {
+	path := fmt.Sprintf("/proc/%d/comm", pid)
+	for begin := time.Now(); time.Since(begin) < beginPatience; {
+		if comm, err := os.ReadFile(path); err != nil || strings.TrimSuffix(string(comm), "\n") != runcInit {
+			return
+		}
+		select {
+		case <-time.After(beginLook):
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // release lets go of the process. It is idempotent.
