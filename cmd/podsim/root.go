@@ -45,7 +45,7 @@ Exit codes: 0 passed or Succeeded · 1 a check failed, or the pod Failed · 2 ba
 	f.StringVar(&g.site.RunDir, "run-dir", host.DefaultRunDir, "what does not: namespaces, volumes, sockets")
 	f.StringVar(&g.bundle, "bundle", executableDir(), "directory of containerd, its shim, runc and the CNI plugins")
 	f.StringVar(&g.containerd, "containerd", "", "use the containerd at this address, in its namespace podsim, instead of a private one")
-	root.AddCommand(newRun(g), newApply(g), newDelete(g), newDebug(g), newTest(g), newPlan(), newCheck(), newImage(g), newPs(g), newClean(g), newDoctor(g))
+	root.AddCommand(newRun(g), newApply(g), newDelete(g), newGet(g), newDescribe(g), newEvents(g), newDebug(g), newTest(g), newPlan(), newCheck(), newImage(g), newPs(g), newClean(g), newDoctor(g))
 	root.AddCommand(newLogs(g), newExec(g), newAttach(g), newCp(g), newPortForward(g))
 	root.CompletionOptions.HiddenDefaultCmd = true
 	return root

@@ -14,12 +14,18 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// Describe prints all that there is to say of a pod, and its events. A pod that is lost is said to be so.
-func Describe(out io.Writer, p *corev1.Pod, events []corev1.Event, isLost bool, now time.Time) error {
+// A Description says how a pod is described.
+type Description struct {
+	Lost     bool // nobody knows any more how it is
+	NoEvents bool // its events are left out
+}
+
+// Describe prints all that there is to say of a pod, and its events.
+func Describe(out io.Writer, p *corev1.Pod, events []corev1.Event, how Description, now time.Time) error {
 	var text bytes.Buffer
 	table := tabwriter.NewWriter(&text, 0, 8, 2, ' ', 0)
 	d := &description{out: table, now: now}
-	d.pod(p, isLost)
+	d.pod(p, how.Lost)
 	d.containers("Init Containers", p, p.Spec.InitContainers, p.Status.InitContainerStatuses)
 	d.containers("Containers", p, p.Spec.Containers, p.Status.ContainerStatuses)
 	d.containers("Ephemeral Containers", p, ephemeral(p), p.Status.EphemeralContainerStatuses)
@@ -29,7 +35,9 @@ func Describe(out io.Writer, p *corev1.Pod, events []corev1.Event, isLost bool, 
 	d.pairs("Node-Selectors", p.Spec.NodeSelector)
 	d.tolerations(p.Spec.Tolerations)
 	d.spread(p.Spec.TopologySpreadConstraints)
-	d.events(events)
+	if !how.NoEvents {
+		d.events(events)
+	}
 	if err := table.Flush(); err != nil {
 		return err
 	}
@@ -240,7 +248,8 @@ func (d *description) spread(list []corev1.TopologySpreadConstraint) {
 	}
 }
 
-// events writes a table of its own: the columns above do not bear on it.
+// events writes a table of its own: the columns above do not bear on it. Events of the newer form come first, as they
+// have no last time.
 func (d *description) events(list []corev1.Event) {
 	if len(list) == 0 {
 		d.line(0, "Events:\t%s", none)
@@ -250,7 +259,7 @@ func (d *description) events(list []corev1.Event) {
 		_ = t.Flush() // into memory
 	}
 	list = slices.Clone(list)
-	SortEvents(list)
+	slices.SortStableFunc(list, func(a, b corev1.Event) int { return a.LastTimestamp.Compare(b.LastTimestamp.Time) })
 	d.line(0, "Events:")
 	d.line(1, "Type\tReason\tAge\tFrom\tMessage")
 	d.line(1, "----\t------\t----\t----\t-------")

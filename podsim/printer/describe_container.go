@@ -220,22 +220,13 @@ func (d *description) env(p *corev1.Pod, c *corev1.Container) {
 	}
 }
 
-// field is the value of one of a pod's metadata fields; kubectl does not look at others.
+// field is the value of one of a pod's fields; kubectl itself knows these two.
 func field(p *corev1.Pod, path string) string {
 	switch path {
 	case "metadata.name":
 		return p.Name
 	case "metadata.namespace":
 		return p.Namespace
-	case "metadata.uid":
-		return string(p.UID)
-	}
-	name, key, ok := strings.Cut(strings.TrimSuffix(path, "']"), "['")
-	switch {
-	case ok && name == "metadata.labels":
-		return p.Labels[key]
-	case ok && name == "metadata.annotations":
-		return p.Annotations[key]
 	}
 	return ""
 }

@@ -92,19 +92,26 @@ func (f *Format) WatchedEvent(out io.Writer, event string, e corev1.Event) error
 }
 
 func (f *Format) watched(out io.Writer, event string, object any, name string) error {
-	seen := struct {
-		Type   string `json:"type"`
-		Object any    `json:"object"`
-	}{event, object}
+	seen := watchEvent{event, object}
 	if f.name != "json" {
 		return f.one(out, seen, name)
 	}
-	text, err := json.Marshal(seen)
+	tree, err := treeOf(object)
+	if err != nil {
+		return err
+	}
+	text, err := json.Marshal(watchEvent{event, tree})
 	if err != nil {
 		return err
 	}
 	_, err = out.Write(append(text, '\n'))
 	return err
+}
+
+// A watchEvent is metav1.WatchEvent, with an object that need not be encoded.
+type watchEvent struct {
+	Type   string `json:"type"`
+	Object any    `json:"object"`
 }
 
 // one prints an object, or its name.
@@ -135,19 +142,15 @@ func (f *Format) list(out io.Writer, kind string, items []any, names []string) e
 
 // text is an object in the format. The keys of JSON are in alphabetical order, as kubectl has them.
 func (f *Format) text(object any) ([]byte, error) {
-	plain, err := json.Marshal(object)
-	if err != nil {
-		return nil, err
-	}
 	if f.name == "yaml" {
-		text, err := yaml.JSONToYAML(plain)
+		text, err := yaml.Marshal(object)
 		if f.printed++; f.printed > 1 {
 			text = append([]byte("---\n"), text...)
 		}
 		return text, err
 	}
-	var tree any
-	if err := utiljson.Unmarshal(plain, &tree); err != nil { // whole numbers stay whole
+	tree, err := treeOf(object)
+	if err != nil {
 		return nil, err
 	}
 	if f.name == "json" {
@@ -163,6 +166,16 @@ func (f *Format) text(object any) ([]byte, error) {
 		return nil, fmt.Errorf("error executing jsonpath %q: %w", f.template, err)
 	}
 	return text.Bytes(), nil
+}
+
+// treeOf is an object as its JSON reads: maps, whose keys are encoded in alphabetical order, lists and values.
+func treeOf(object any) (tree any, err error) {
+	text, err := json.Marshal(object)
+	if err != nil {
+		return nil, err
+	}
+	err = utiljson.Unmarshal(text, &tree) // whole numbers stay whole
+	return tree, err
 }
 
 // podObject and eventObject are objects that say what they are.

@@ -83,7 +83,7 @@ func TestALostPodIsSaidToBeLost(t *testing.T) {
 		t.Errorf("got status %q, want Lost", row[2])
 	}
 	var out bytes.Buffer
-	if err := Describe(&out, p, nil, true, noon); err != nil || !strings.Contains(out.String(), "\nStatus:       Lost\n") {
+	if err := Describe(&out, p, nil, Description{Lost: true}, noon); err != nil || !strings.Contains(out.String(), "\nStatus:       Lost\n") {
 		t.Errorf("describe says (%v)\n%s", err, out.String())
 	}
 }
@@ -134,7 +134,7 @@ func TestDescribe(t *testing.T) {
 	all := events(t)
 	var out bytes.Buffer
 	for _, p := range pods(t, "testdata/full.yaml") {
-		if err := Describe(&out, p, all, false, noon); err != nil {
+		if err := Describe(&out, p, all, Description{}, noon); err != nil {
 			t.Fatal(err)
 		}
 		all = nil
@@ -154,7 +154,7 @@ func TestNothingIsChangedByBeingShown(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := Describe(&out, p, events(t), false, noon); err != nil {
+	if err := Describe(&out, p, events(t), Description{}, noon); err != nil {
 		t.Fatal(err)
 	}
 	if err := f.Pod(&out, p); err != nil {

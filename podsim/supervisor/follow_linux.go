@@ -79,8 +79,11 @@ func rewritten(ctx context.Context, changes *fsnotify.Watcher, name string) (rem
 			case e.Has(fsnotify.Remove) && filepath.Clean(e.Name) == filepath.Dir(name):
 				return true, nil
 			}
-		case <-changes.Errors: // some changes were not told
-			return false, nil
+		case err := <-changes.Errors:
+			if errors.Is(err, fsnotify.ErrEventOverflow) { // some changes were not told
+				err = nil
+			}
+			return false, err
 		case <-ctx.Done():
 			return false, context.Cause(ctx)
 		}
