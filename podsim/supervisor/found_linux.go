@@ -20,6 +20,7 @@ import (
 
 	"github.com/podsim/podsim/podsim/host"
 	"github.com/podsim/podsim/podsim/internal/rundir"
+	"github.com/podsim/podsim/podsim/pod"
 	"github.com/podsim/podsim/podsim/timeline"
 )
 
@@ -74,11 +75,14 @@ func Get(ctx context.Context, site host.Site, namespace, name string) (Found, er
 	return Found{}, &NotFoundError{namespace, name}
 }
 
+// answerPatience is how long a supervisor that lives may fail to listen: far longer than its start and its end take.
+const answerPatience = 30 * time.Second
+
 // find asks a claim's supervisor for its pod, or its timeline where the supervisor has died.
 func find(ctx context.Context, site host.Site, c rundir.Claim) (Found, error) {
 	id := host.FirstPodID(c.Run)
 	f := Found{Run: c.Run, ID: id, Dir: rundir.DirOf(site.StateDir, c.Run), Pins: site.PodDir(id), site: site}
-	for {
+	for deadline := time.Now().Add(answerPatience); ; {
 		err := f.call(ctx, http.MethodGet, "/pod", nil, &f.Pod)
 		if err == nil {
 			return f, nil
@@ -94,6 +98,9 @@ func find(ctx context.Context, site host.Site, c rundir.Claim) (Found, error) {
 			return f, err
 		case !alive:
 			return f.lost(c)
+		}
+		if time.Now().After(deadline) {
+			return f, fmt.Errorf("the supervisor of pod %s does not answer: %w (podsim ps has its run, %s)", c.Name, err, c.Run)
 		}
 		// It has claimed its name and does not listen yet, or it is about to go.
 		select {
@@ -120,7 +127,18 @@ func (f Found) lost(c rundir.Claim) (Found, error) {
 	f.Pod, f.Lost = p.DeepCopy(), true
 	f.Pod.Status.Phase, f.Pod.Status.Reason = corev1.PodUnknown, ReasonLost
 	f.Pod.Status.Message = "The process that ran the pod has died; this is what it saw last."
+	if why := failureIn(v); why != "" {
+		f.Pod.Status.Message = "The process that ran the pod has failed: " + why
+	}
 	return f, nil
+}
+
+// failureIn is what ended a run that was not to end.
+func failureIn(v timeline.View) string {
+	if v.Len() == 0 || v.At(v.Len()).Note != pod.NoteEnded {
+		return ""
+	}
+	return v.At(v.Len()).Detail
 }
 
 // Timeline reads what has happened to the pod so far. A last record that is being written is left out.
