@@ -43,9 +43,12 @@ func Watch(ctx context.Context, site host.Site, namespace, name string, each fun
 			if err := w.look(ctx, names); err != nil {
 				return err
 			}
-		case err := <-names.Errors: // some changes were not told: look at everything
-			if lerr := w.look(ctx, names); lerr != nil {
-				return errors.Join(err, lerr)
+		case err := <-names.Errors:
+			if !errors.Is(err, fsnotify.ErrEventOverflow) {
+				return fmt.Errorf("watch for pods: %w", err)
+			}
+			if err := w.look(ctx, names); err != nil { // some changes were not told: look at everything
+				return err
 			}
 		case <-ctx.Done():
 			return context.Cause(ctx)
