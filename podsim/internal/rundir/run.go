@@ -135,16 +135,20 @@ func (r *Run) Remove() error {
 	return errors.Join(err, r.Close())
 }
 
-// removeDir removes the record last: a removal that is broken off leaves a run that can still be found and reaped.
+// removeDir removes the record last but for the lock: a removal that is broken off leaves a run that can still be found and
+// reaped, and until the record is gone the run counts as alive.
 func removeDir(dir string) error {
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	for _, e := range entries {
-		if e.Name() != recordFile {
+		if e.Name() != recordFile && e.Name() != lockFile {
 			err = errors.Join(err, os.RemoveAll(filepath.Join(dir, e.Name())))
 		}
+	}
+	if err == nil {
+		err = os.RemoveAll(filepath.Join(dir, recordFile))
 	}
 	if err == nil {
 		err = os.RemoveAll(dir)
@@ -191,6 +195,11 @@ func List(state string) ([]Entry, error) {
 		e.Record, e.Whole = readRecord(e.Dir)
 		if e.Alive, err = alive(e.Dir); err != nil {
 			return nil, fmt.Errorf("list runs: %w", err)
+		}
+		if e.Whole && !e.Alive {
+			if _, whole := readRecord(e.Dir); !whole {
+				continue // it was just removed
+			}
 		}
 		out = append(out, e)
 	}

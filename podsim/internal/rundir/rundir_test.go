@@ -157,6 +157,44 @@ func TestListingAtTheSameTimeDisturbsNobody(t *testing.T) {
 	wg.Wait()
 }
 
+// Its logs may take a while.
+func TestARunIsAliveUntilItsRecordIsRemoved(t *testing.T) {
+	state := t.TempDir()
+	r, err := Create(state)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Commit(Record{}); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 300 {
+		l, err := r.CreateLog("p", fmt.Sprint(i), 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	removed := make(chan error, 1)
+	go func() { removed <- r.Remove() }()
+	for {
+		runs, err := List(state)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(runs) == 1 && runs[0].Whole && !runs[0].Alive {
+			t.Fatal("while it is removed the run is listed as dead")
+		}
+		if len(runs) == 0 {
+			break
+		}
+	}
+	if err := <-removed; err != nil {
+		t.Error(err)
+	}
+}
+
 func TestARunWithoutADirectoryCanBeAdopted(t *testing.T) {
 	r, e, err := Adopt(t.TempDir(), "abcdefg")
 	if err != nil || e.Whole || e.ID != "abcdefg" {
