@@ -33,6 +33,7 @@ Paths:
   /id        process, user and host
   /echo      the request's headers and body
   /delay     ?for=D: answers after D
+  /redirect  ?to=URL: 302 to there
   /exit      ?code=N: the process dies with N
   grpc.health.v1.Health/Check over plain-text HTTP/2, by the same state as /readyz`,
 	setup: func(fs *flag.FlagSet) action {
@@ -94,6 +95,7 @@ func (a *app) serve(ctx context.Context, p *process) error {
 	mux.HandleFunc("/id", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, identity()) })
 	mux.HandleFunc("/echo", echo)
 	mux.HandleFunc("/delay", delay)
+	mux.HandleFunc("/redirect", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, r.URL.Query().Get("to"), http.StatusFound) })
 	mux.HandleFunc("/exit", a.exit)
 	mux.HandleFunc("/grpc.health.v1.Health/Check", a.grpcHealth)
 	return serveHTTP(ctx, a.listen.values, a.log, a.gate(mux))

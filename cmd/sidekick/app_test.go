@@ -56,6 +56,7 @@ func TestAppAnswers(t *testing.T) {
 		{"identity", "/id", 200, "uid=" + strconv.Itoa(os.Getuid())},
 		{"echo", "/echo?x", 200, "GET /echo?x HTTP/1.1\nHost: " + at},
 		{"a delay", "/delay?for=1ms", 200, "after 1ms"},
+		{"a redirect", "/redirect?to=/id", 302, "/id"},
 		{"a delay that is none", "/delay?for=long", 400, "for=2s"},
 		{"a call passes on what came", "/call?url=" + other.URL, 418, "short and stout"},
 		{"a call that is refused says so", "/call?url=http://127.0.0.1:1/", 502, "refused: "},
