@@ -4,12 +4,14 @@ import (
 	"container/heap"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/podsim/podsim/podsim/pod"
 	"github.com/podsim/podsim/podsim/timeline"
+	corev1 "k8s.io/api/core/v1"
 )
 
 // A bench runs a scenario in virtual time: the real planner and the real script, and a host that answers as the
@@ -17,6 +19,7 @@ import (
 type bench struct {
 	scenario *Scenario
 	script   *Script
+	pods     []*corev1.Pod // the scenario's, as they are asked for now
 	log      timeline.Log
 	status   map[string]pod.Status
 	now      time.Time
@@ -56,7 +59,7 @@ func (d *deliveries) Pop() any {
 var epoch = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
 func newBench(s *Scenario) *bench {
-	return &bench{scenario: s, script: NewScript(s), status: map[string]pod.Status{}, now: epoch, exits: map[string]pod.Action{}, leaving: map[int]bool{}}
+	return &bench{scenario: s, script: NewScript(s), pods: slices.Clone(s.Pods), status: map[string]pod.Status{}, now: epoch, exits: map[string]pod.Action{}, leaving: map[int]bool{}}
 }
 
 // run drives the scenario to its end and returns its timeline.
@@ -100,7 +103,7 @@ func (b *bench) settle(t *testing.T) (wake time.Time, done, begun bool) {
 			wake = p.Wake
 		}
 	}
-	for _, p := range b.scenario.Pods {
+	for _, p := range b.pods {
 		plan := pod.Next(p, b.status[p.Name], b.now)
 		plan.Done = true // the script's own end counts
 		take(plan)
@@ -118,6 +121,9 @@ func (b *bench) begin(t *testing.T, a pod.Action) {
 	b.ids++
 	a.ID = b.ids
 	b.fold(t, pod.Event{Kind: pod.Began, Time: b.now, Action: a})
+	if a.Op == pod.OpUpdate {
+		b.pods = []*corev1.Pod{a.Spec}
+	}
 	if a.Op.ByDriver() {
 		b.fold(t, pod.Event{Kind: pod.Ended, Time: b.now, Action: a.Ref()})
 		return
@@ -146,8 +152,13 @@ func (b *bench) obey(a pod.Action) {
 			return
 		}
 		b.exits[a.Container] = a
-		if a.Container == "init" {
+		switch a.Container {
+		case "init":
 			b.exit(a.Container, 0, 300*ms)
+		case "job":
+			b.exit(a.Container, 0, 3*time.Second)
+		case "broken":
+			b.exit(a.Container, 3, 2*time.Second)
 		}
 	case pod.OpProbe:
 		b.end(a, pod.Event{Probe: &pod.ProbeResult{Result: pod.Success}}, 2*ms)

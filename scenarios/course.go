@@ -31,6 +31,7 @@ type course struct {
 	index   int
 	open    bool
 	begin   timeline.Record
+	over    bool // the pod was gone when the step began
 	answers []answer
 	broken  []Finding // what broke a `consistently`
 	held    int       // rounds that a `consistently` has looked at
@@ -154,6 +155,7 @@ func (c *course) beginStep(n int, title string, r timeline.Record) {
 			Got: fmt.Sprintf("the timeline is of another scenario: its step %d is %q", n, title)}}
 	}
 	c.index, c.open, c.begin, c.answers = n-1, true, r, nil
+	c.over = c.history.Status(c.scenario.Pods[0].Name).Gone()
 	c.broken, c.held, c.judged = nil, 0, decision{}
 	if c.start.IsZero() {
 		c.start = r.Time
@@ -198,7 +200,7 @@ func (c *course) speakers(findings []Finding) []string {
 }
 
 func (c *course) scene(now time.Time, round []answer) scene {
-	s := scene{scenario: c.scenario, history: c.history, now: now, begin: c.begin, round: round}
+	s := scene{scenario: c.scenario, history: c.history, now: now, begin: c.begin, over: c.over, round: round}
 	if c.index < len(c.steps) {
 		s.step = &c.steps[c.index]
 	}

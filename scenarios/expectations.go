@@ -203,6 +203,7 @@ func (l *loader) containerWant(n *yaml.Node) containerWant {
 		"restartCount": number(&w.restartCount),
 		"exitCode":     number(&w.exitCode),
 		"reason":       func(v *yaml.Node) { w.reason = l.text(v) },
+		"image":        func(v *yaml.Node) { w.image = l.text(v) },
 		"message":      func(v *yaml.Node) { w.message = l.textMatch(v, "message") },
 	}, nil)
 	return w

@@ -159,6 +159,12 @@ type loader struct {
 	dir   string
 	names names
 	out   *Scenario
+
+	// What is so before the step that is being read.
+	isUp, isGone   bool
+	finally        bool               // the step is one of finally
+	now            manifest.Resources // with the changes of the updates before
+	activeDeadline *int64             // that the updates before have set
 }
 
 func (l *loader) scenario(root *yaml.Node) *Scenario {

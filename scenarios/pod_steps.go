@@ -16,7 +16,8 @@ const (
 	upNone      = "none"
 	upStarted   = "started"   // every main container has been started
 	upReady     = "ready"     // the pod is Ready
-	upCompleted = "completed" // the pod has Succeeded
+	upCompleted = "completed" // the pod has Succeeded; one that fails, fails the step
+	upEnded     = "ended"     // the pod has Succeeded or Failed
 )
 
 // upVerb asks for the pod.
@@ -40,6 +41,10 @@ func (v *upVerb) look(s scene) []Finding {
 		return []Finding{v.started(s, f)}
 	case upReady:
 		return []Finding{podState(s, f, string(corev1.PodReady))}
+	case upEnded:
+		if s.status().Phase == corev1.PodFailed {
+			return []Finding{f.pass("the pod is Failed")}
+		}
 	}
 	return []Finding{podState(s, f, string(corev1.PodSucceeded))}
 }

@@ -44,11 +44,11 @@ type Pos struct {
 	Snippet string
 }
 
-// An Image says where a container's image comes from. Exactly one field is set. Paths are as found from the
+// An Image says where a container's image comes from. Exactly one field is set, or Binary with Reference. Paths are as found from the
 // working directory: a relative one in the file is relative to the file's directory.
 type Image struct {
 	Reference string // an image by its name, instead of the manifest's
-	Binary    string // a static executable, to make a one-layer image of
+	Binary    string // a static executable, to make a one-layer image of, by the name of Reference or of its contents
 	Archive   string // a docker or OCI archive
 }
 

@@ -19,12 +19,19 @@ type scene struct {
 	now      time.Time
 	// begin is the step's begin mark.
 	begin timeline.Record
+	// over says that the pod was gone when the step began.
+	over bool
 	// round are the answers of a round: for ask those so far, for look all of the last complete one.
 	round []answer
 }
 
-// pod is the scenario's pod.
-func (s scene) pod() *corev1.Pod { return s.scenario.Pods[0] }
+// pod is the scenario's pod, as it is asked for now.
+func (s scene) pod() *corev1.Pod {
+	if p := s.history.Pod(s.scenario.Pods[0].Name); p != nil {
+		return p
+	}
+	return s.scenario.Pods[0]
+}
 
 // status is what Kubernetes would report of the pod now.
 func (s scene) status() corev1.PodStatus {

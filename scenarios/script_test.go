@@ -15,6 +15,7 @@ import (
 // A runCase is a scenario, how the world answers, and what must come of it.
 type runCase struct {
 	name   string
+	pod    string // what follows `pod:`; empty: the file
 	spec   string // besides the pod: what follows `spec:`, at its own indentation
 	steps  string
 	answer func(b *bench, a pod.Action) (pod.Event, time.Duration, bool)
@@ -69,6 +70,23 @@ var own = pod.Flow{ID: 2, Pod: "web", Protocol: "tcp", Opener: "proxy", Source: 
 
 func bypass(dest string) pod.Flow {
 	return pod.Flow{ID: 3, Pod: "web", Protocol: "tcp", Opener: "app", Source: "10.7.0.2:4003", Destination: dest, Verdict: pod.Bypass}
+}
+
+// configured is a pod with volumes of a ConfigMap and a Secret, and one of a ConfigMap that is not there.
+const configured = `inline:
+  - {apiVersion: v1, kind: ConfigMap, metadata: {name: settings}, data: {level: high}}
+  - {apiVersion: v1, kind: Secret, metadata: {name: token}, stringData: {key: old}}
+  - apiVersion: v1
+    kind: Pod
+    metadata: {name: web, labels: {old: "1"}}
+    spec:
+      containers: [{name: app, image: app.v1, env: [{name: MADE, valueFrom: {configMapKeyRef: {name: later, key: made, optional: true}}}]}]
+      volumes: [{name: c, configMap: {name: settings}}, {name: s, secret: {secretName: token}}]
+`
+
+// jobs is a pod of one container that is not restarted.
+func jobs(container string) string {
+	return "inline:\n  apiVersion: v1\n  kind: Pod\n  metadata: {name: web}\n  spec: {restartPolicy: Never, containers: [{name: " + container + ", image: i}]}\n"
 }
 
 var runCases = []runCase{
@@ -212,6 +230,65 @@ var runCases = []runCase{
 		steps: "- up: {wait: ready}\n- expect: {order: app.started < proxy.started}\n- sleep: 1h\n", spec: "finally:\n- exec: {container: app, command: [tidy]}\n"},
 	{name: "the whole scenario has a time-out", want: Fail, step: 3, says: []string{"options.timeout"}, spec: "options: {timeout: 20s}\n",
 		steps: "- up: {wait: ready}\n- sleep: 5s\n- wait: {container: app, state: exited}\n- sleep: 1s"},
+	{name: "a changed image restarts its container in place, and the step waits for it", want: Pass,
+		steps: `- up: {wait: ready}
+- update: {images: {app: app.v2}}
+- expect:
+    order: ["pod.updated < app.preStop.begin", "app.signal.TERM < app.exited < app.restarted"]
+    count: {app.restarted: 1, proxy.restarted: 0, pod.updated: 1, pod.refreshed: 0}
+    status: {containers: {app: {image: app.v2, restartCount: 1}, proxy: {image: "podsim.local/sidekick:dev"}}}`},
+	{name: "an update may wait for the pod to be ready again", want: Pass,
+		steps: `- up: {wait: ready}
+- update: {images: {proxy: proxy.v2}, wait: ready}
+- expect:
+    order: ["proxy.startup.ok[2] < proxy.ready[2]"]
+    status: {conditions: {Ready: true}, containers: {proxy: {image: proxy.v2, restartCount: 1}, app: {restartCount: 0}}}`},
+	{name: "an init container that has ended is not run again, nor waited for", want: Pass,
+		steps: `- up: {wait: ready}
+- update: {images: {init: init.v2}}
+- expect: {count: {init.started: 1}, status: {containers: {init: {state: terminated, restartCount: 0}}}}`},
+	{name: "an image that cannot be had fails the update in its time", want: Fail, step: 2, says: []string{"not running the new image: app is waiting (", "ImagePull"},
+		steps: "- up: {wait: ready}\n- update: {images: {app: app.v2}}\n  timeout: 40s",
+		answer: func(_ *bench, a pod.Action) (pod.Event, time.Duration, bool) {
+			if a.Op == pod.OpPull && a.Image == "app.v2" {
+				return pod.Event{Failure: &pod.Failure{Reason: "ErrImagePull", Message: "not found"}}, time.Millisecond, true
+			}
+			return pod.Event{}, 0, false
+		}},
+	{name: "metadata and resources reach the volumes", want: Pass, pod: configured,
+		steps: `- up: {wait: ready}
+- update: {labels: {tier: gold, old: null}, annotations: {note: "1"}}
+- update: {configMaps: {settings: {level: low}, later: {made: "yes"}}, secrets: {token: {key: new}}, activeDeadlineSeconds: 600}
+- expect: {count: {pod.updated: 2, pod.refreshed: 2}, order: ["pod.updated[1] < pod.refreshed[2]", "pod.running < pod.updated"], never: [pod.notReady, app.restarted]}`},
+	{name: "volumes that cannot be brought up to date fail the update", want: Fail, pod: configured, step: 2, says: []string{"FailedMount: no such key"},
+		steps: "- up: {wait: ready}\n- update: {configMaps: {settings: {level: low}}}",
+		answer: func(_ *bench, a pod.Action) (pod.Event, time.Duration, bool) {
+			if a.Op == pod.OpRefresh {
+				return pod.Event{Failure: &pod.Failure{Reason: "FailedMount", Message: "no such key"}}, time.Millisecond, true
+			}
+			return pod.Event{}, 0, false
+		}},
+	{name: "an update of a pod that has gone fails", want: Fail, step: 3, says: []string{"the pod is gone"},
+		pod:   jobs("job"),
+		steps: "- up: {wait: completed}\n- wait: {pod: Gone}\n- update: {images: {job: job.v2}}"},
+	{name: "a job completes", want: Pass, pod: jobs("job"), steps: "- up: {wait: completed}\n- expect: {status: {phase: Succeeded}, never: pod.failed}"},
+	{name: "a job that fails does not complete", want: Fail, pod: jobs("broken"), step: 1, says: []string{"the pod is Failed", "that is final"}, steps: "- up: {wait: completed}"},
+	{name: "a job that fails ends", want: Pass, pod: jobs("broken"), steps: "- up: {wait: ended}\n- expect: {status: {phase: Failed}, count: {broken.exited(3): 1}}"},
+	{name: "a job that completes ends", want: Pass, pod: jobs("job"), steps: "- up: {wait: ended}\n- expect: {status: {phase: Succeeded}}"},
+	{name: "a second delete shortens the first", want: Pass,
+		steps: `- up: {wait: ready}
+- delete: {gracePeriodSeconds: 3600, wait: none}
+- delete: {gracePeriodSeconds: 5}
+- expect: {count: {pod.deleteRequested: 2, app.signal.KILL: 1}, order: [app.signal.TERM ~8s app.signal.KILL]}`,
+		answer: func(b *bench, a pod.Action) (pod.Event, time.Duration, bool) {
+			return pod.Event{}, time.Millisecond, a.Op == pod.OpSignal && a.Signal == "TERM" && a.Container == "app"
+		}},
+	{name: "a restart count that is too high is final", want: Fail, step: 3, says: []string{"restartCount is 1"},
+		steps: `- up: {wait: ready}
+- kill: {container: proxy, signal: KILL}
+- eventually: 1h
+  expect: {status: {containers: {proxy: {state: running, restartCount: 0}}}}
+- sleep: 1s`},
 	{name: "hooks overlap where the planner runs them at once", want: Fail, step: 3, says: []string{"they do not overlap"},
 		steps: "- up: {wait: ready}\n- delete: {}\n- expect: {order: [\"app.running || proxy.running\", \"app.preStop || app.pulled\"]}"},
 }
@@ -219,7 +296,11 @@ var runCases = []runCase{
 func TestScenariosComeToTheRightEnd(t *testing.T) {
 	for _, c := range runCases {
 		t.Run(c.name, func(t *testing.T) {
-			text := scenarioText("test", "file: pod.yaml", c.steps)
+			from := c.pod
+			if from == "" {
+				from = "file: pod.yaml"
+			}
+			text := scenarioText("test", from, c.steps)
 			for line := range strings.Lines(c.spec) {
 				text += "  " + line
 			}

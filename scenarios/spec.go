@@ -139,6 +139,7 @@ func (l *loader) image(n *yaml.Node) Image {
 	var i Image
 	if n.Kind == yaml.ScalarNode {
 		i.Reference = l.text(n)
+		l.checkImage(n, i)
 		return i
 	}
 	l.mapping(n, "image", fields{
@@ -146,15 +147,7 @@ func (l *loader) image(n *yaml.Node) Image {
 		"binary":    func(v *yaml.Node) { i.Binary = l.path(v) },
 		"archive":   func(v *yaml.Node) { i.Archive = l.path(v) },
 	}, nil)
-	set := 0
-	for _, s := range []string{i.Reference, i.Binary, i.Archive} {
-		if s != "" {
-			set++
-		}
-	}
-	if set != 1 {
-		l.errorf(n, "want one of reference, binary and archive for an image")
-	}
+	l.checkImage(n, i)
 	return i
 }
 

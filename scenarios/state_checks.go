@@ -29,6 +29,7 @@ type containerWant struct {
 	exitCode     *bound // of the state if terminated, else of the last one
 	reason       string // of the state
 	message      textMatch
+	image        string // of the newest instance that was started, as the pod named it
 }
 
 func (c *statusCheck) needs(scene) needs { return needs{} }
@@ -51,11 +52,14 @@ func (c *statusCheck) look(s scene) Finding {
 	for _, name := range slices.Sorted(maps.Keys(c.conditions)) {
 		compare("condition "+name, c.conditions[name], condition(st, name))
 	}
-	f := Finding{Pos: c.pos, Check: "status"}
+	f, h := Finding{Pos: c.pos, Check: "status"}, soon
 	for _, name := range slices.Sorted(maps.Keys(c.containers)) {
 		got, ok := s.containerStatus(name)
 		w := c.containers[name]
 		wants = append(wants, name+" "+w.String())
+		if over := w.restartCount; ok && over != nil && over.high >= 0 && int(got.RestartCount) > over.high {
+			h = never // it never falls
+		}
 		if bad := w.wrong(got, ok); bad != "" {
 			wrong = append(wrong, name+": "+bad)
 			f.Containers = append(f.Containers, name)
@@ -63,7 +67,7 @@ func (c *statusCheck) look(s scene) Finding {
 	}
 	f.Wanted = strings.Join(wants, ", ")
 	if len(wrong) > 0 {
-		return f.fail(soon, "%s%s", strings.Join(wrong, ", "), inParentheses(s.waits()))
+		return f.fail(h, "%s%s", strings.Join(wrong, ", "), inParentheses(s.waits()))
 	}
 	return f.pass("as wanted")
 }
@@ -91,14 +95,16 @@ func (w containerWant) wrong(c corev1.ContainerStatus, ok bool) string {
 		state, reason, message = "terminated", t.Terminated.Reason, t.Terminated.Message
 	}
 	switch {
+	case w.restartCount != nil && !w.restartCount.holds(int(c.RestartCount)):
+		return fmt.Sprintf("restartCount is %d", c.RestartCount)
 	case w.state != "" && w.state != state:
 		return "is " + orUnknown(stateText(c))
 	case w.ready != nil && *w.ready != c.Ready:
 		return fmt.Sprintf("ready is %v", c.Ready)
 	case w.started != nil && *w.started != (c.Started != nil && *c.Started):
 		return fmt.Sprintf("started is %v", !*w.started)
-	case w.restartCount != nil && !w.restartCount.holds(int(c.RestartCount)):
-		return fmt.Sprintf("restartCount is %d", c.RestartCount)
+	case w.image != "" && w.image != c.Image:
+		return "image is " + orNone(c.Image)
 	case w.reason != "" && w.reason != reason:
 		return "reason is " + orNone(reason)
 	}
@@ -146,6 +152,7 @@ func (w containerWant) String() string {
 		add(true, "exitCode %s", w.exitCode)
 	}
 	add(w.reason != "", "reason %s", w.reason)
+	add(w.image != "", "image %s", w.image)
 	add(!w.message.empty(), "message %s", w.message)
 	return strings.Join(parts, " and ")
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/podsim/podsim/podsim/manifest/diag"
 	"github.com/podsim/podsim/podsim/pod"
 	"go.yaml.in/yaml/v3"
+	corev1 "k8s.io/api/core/v1"
 )
 
 // How long each verb may take, where the file says nothing.
@@ -20,6 +21,7 @@ var verbTimeouts = map[string]time.Duration{
 	"exec":    30 * time.Second,
 	"run":     time.Minute,
 	"kill":    10 * time.Second,
+	"update":  2 * time.Minute, // as up
 	"expect":  5 * time.Second,
 }
 
@@ -27,7 +29,7 @@ var verbTimeouts = map[string]time.Duration{
 const deleteSlack = 30 * time.Second
 
 // laterVerbs and laterModifiers are the parts of a step that this version does not support.
-var laterVerbs = later{"fault": "", "update": "", "verify": "", "parallel": "", "group": "write its steps one after the other"}
+var laterVerbs = later{"fault": "", "verify": "", "parallel": "", "group": "write its steps one after the other"}
 
 var laterModifiers = later{"within": "", "capture": "", "if": "", "soft": "", "for": ""}
 
@@ -38,11 +40,19 @@ func (l *loader) steps(n *yaml.Node, what string) []Step {
 	}
 	out := make([]Step, 0, len(n.Content))
 	up := 0
+	l.finally = what == "finally"
+	if !l.finally {
+		l.now = l.out.Resources
+	}
 	for _, item := range n.Content {
 		s := l.step(item)
 		out = append(out, s)
-		if s.Verb == "up" {
+		switch v := s.do.(type) {
+		case *upVerb:
+			l.isUp = true
 			up++
+		case *deleteVerb:
+			l.isGone = l.isGone || v.wait
 		}
 	}
 	switch {
@@ -78,7 +88,7 @@ func (l *loader) step(n *yaml.Node) Step {
 		"consistently": func(v *yaml.Node) { s.Consistently = l.duration(v) },
 		"expect":       func(v *yaml.Node) { expect = v },
 		"up":           verb("up"), "wait": verb("wait"), "request": verb("request"), "exec": verb("exec"), "kill": verb("kill"),
-		"delete": verb("delete"), "sleep": verb("sleep"), "run": verb("run"),
+		"update": verb("update"), "delete": verb("delete"), "sleep": verb("sleep"), "run": verb("run"),
 	}, unsupported) {
 		return s
 	}
@@ -95,7 +105,7 @@ func (l *loader) step(n *yaml.Node) Step {
 				return s
 			}
 		}
-		l.errorf(n, "this step does nothing; it wants one of up, wait, request, exec, kill, delete, expect, sleep, run")
+		l.errorf(n, "this step does nothing; it wants one of up, wait, request, exec, kill, update, delete, expect, sleep, run")
 		return s
 	case len(verbs) == 0:
 		s.Verb = "expect"
@@ -127,6 +137,8 @@ func (l *loader) verb(s *Step, n, expect *yaml.Node) {
 		l.run(s, n, expect)
 	case "kill":
 		l.kill(s, n)
+	case "update":
+		l.update(s, n)
 	case "delete":
 		l.delete(s, n)
 	case "sleep":
@@ -134,14 +146,14 @@ func (l *loader) verb(s *Step, n, expect *yaml.Node) {
 		s.do, s.Title = &sleepVerb{d}, "sleep "+d.String()
 		s.Timeout = max(s.Timeout, d+time.Minute)
 	}
-	if s.Consistently > 0 && slices.Contains([]string{"up", "kill", "delete", "sleep"}, s.Verb) {
+	if s.Consistently > 0 && slices.Contains([]string{"up", "kill", "update", "delete", "sleep"}, s.Verb) {
 		l.errorf(n, "%s happens once, it cannot hold consistently", s.Verb)
 	}
 }
 
 func (l *loader) up(s *Step, n *yaml.Node) {
 	v := &upVerb{wait: upStarted}
-	waits := []string{upStarted, upReady, upCompleted, upNone}
+	waits := []string{upStarted, upReady, upCompleted, upEnded, upNone}
 	switch {
 	case n.Kind == yaml.ScalarNode && n.ShortTag() == "!!null":
 	case n.Kind == yaml.ScalarNode:
@@ -149,7 +161,34 @@ func (l *loader) up(s *Step, n *yaml.Node) {
 	default:
 		l.mapping(n, "up", fields{"wait": func(w *yaml.Node) { v.wait = l.word(w, "wait", waits...) }}, later{"pod": "a scenario has one pod"})
 	}
+	if v.wait == upCompleted || v.wait == upEnded {
+		l.ends(n, v.wait)
+	}
 	s.do, s.Title = v, "up "+v.wait
+}
+
+// ends reports a pod that never ends by itself: one of its containers is always restarted.
+func (l *loader) ends(n *yaml.Node, wait string) {
+	p := l.names.pod
+	if p == nil || wait == upEnded && p.Spec.ActiveDeadlineSeconds != nil {
+		return
+	}
+	var kubelet pod.Kubelet
+	if k := l.out.Options.Kubelet; k != nil {
+		kubelet = *k
+	}
+	own := kubelet.On(pod.GateContainerRestartRules)
+	for i := range p.Spec.Containers {
+		c := &p.Spec.Containers[i]
+		always := p.Spec.RestartPolicy == corev1.RestartPolicyAlways || p.Spec.RestartPolicy == ""
+		if own && c.RestartPolicy != nil {
+			always = *c.RestartPolicy == corev1.ContainerRestartPolicyAlways
+		}
+		if always {
+			l.errorf(n, "impossible: the pod never ends, because container %s is always restarted; give it restartPolicy: Never or OnFailure", c.Name)
+			return
+		}
+	}
 }
 
 func (l *loader) wait(s *Step, n *yaml.Node) {
@@ -368,4 +407,7 @@ func (l *loader) delete(s *Step, n *yaml.Node) {
 		s.Timeout = time.Duration(min(grace, 1<<30))*time.Second + deleteSlack
 	}
 	s.do, s.Title = v, "delete the pod"
+	if v.grace != nil {
+		s.Title += fmt.Sprintf(" with %d s of grace", *v.grace)
+	}
 }

@@ -95,7 +95,7 @@ func TestAChangedScenarioIsJudgedOnAStoredRun(t *testing.T) {
 	if res := Judge(other, h, v); res.Outcome != Errored {
 		t.Errorf("a timeline of other steps: %v\n%s", res.Outcome, tell(res))
 	}
-	later := mustParse(t, scenarioText("new", "file: pod.yaml", "- up: {wait: completed}"))
+	later := mustParse(t, scenarioText("new", jobs("app"), "- up: {wait: completed}"))
 	if res := Judge(later, h, v); res.Outcome != Inconclusive {
 		t.Errorf("a step that would have waited on: %v\n%s", res.Outcome, tell(res))
 	}

@@ -168,36 +168,62 @@ func (t *testCommand) configOf(ctx context.Context, s *scenarios.Scenario) (host
 	return c, err
 }
 
-// images makes or loads the images that a scenario brings along, and has its pods use them.
+// images makes or loads the images that a scenario brings along, and has its pods and its update steps use them.
 func (t *testCommand) images(ctx context.Context, s *scenarios.Scenario) error {
 	for name, src := range s.Images {
-		ref := src.Reference
-		var err error
-		switch {
-		case src.Binary != "":
-			ref, err = t.imageSources.FromBinary(ctx, src.Binary)
-		case src.Archive != "":
-			var refs []string
-			if refs, err = t.imageSources.Load(ctx, src.Archive); err == nil && len(refs) != 1 {
-				err = fmt.Errorf("%s holds the images %v; an image for container %s needs an archive of one", src.Archive, refs, name)
-			} else if err == nil {
-				ref = refs[0]
-			}
-		}
+		ref, err := t.image(ctx, name, src)
 		if err != nil {
-			return fmt.Errorf("image of container %s: %w", name, err)
+			return err
 		}
-		for _, p := range s.Pods {
-			for _, list := range [][]corev1.Container{p.Spec.InitContainers, p.Spec.Containers} {
-				for i := range list {
-					if list[i].Name == name {
-						list[i].Image, list[i].ImagePullPolicy = ref, corev1.PullIfNotPresent
-					}
+		eachContainer(s.Pods, name, func(c *corev1.Container) { c.Image, c.ImagePullPolicy = ref, corev1.PullIfNotPresent })
+	}
+	for _, u := range s.UpdateImages() {
+		ref, err := t.image(ctx, u.Container, *u.Image)
+		if err != nil {
+			return err
+		}
+		if u.Image.Binary != "" || u.Image.Archive != "" { // no registry has it
+			eachContainer(s.Pods, u.Container, func(c *corev1.Container) { c.ImagePullPolicy = corev1.PullIfNotPresent })
+		}
+		u.Image.Reference = ref
+	}
+	return nil
+}
+
+// image makes or loads an image for a container, and returns its reference.
+func (t *testCommand) image(ctx context.Context, container string, src scenarios.Image) (ref string, err error) {
+	switch {
+	case src.Binary != "" && src.Reference != "":
+		ref, err = t.imageSources.Make(ctx, src.Reference, src.Binary)
+	case src.Binary != "":
+		ref, err = t.imageSources.FromBinary(ctx, src.Binary)
+	case src.Archive != "":
+		var refs []string
+		if refs, err = t.imageSources.Load(ctx, src.Archive); err == nil && len(refs) != 1 {
+			err = fmt.Errorf("%s holds the images %v; an image for container %s needs an archive of one", src.Archive, refs, container)
+		} else if err == nil {
+			ref = refs[0]
+		}
+	default:
+		return src.Reference, nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("image of container %s: %w", container, err)
+	}
+	return ref, nil
+}
+
+// eachContainer calls do for the containers of a name.
+func eachContainer(pods []*corev1.Pod, name string, do func(*corev1.Container)) {
+	for _, p := range pods {
+		for _, list := range [][]corev1.Container{p.Spec.InitContainers, p.Spec.Containers} {
+			for i := range list {
+				if list[i].Name == name {
+					do(&list[i])
 				}
 			}
 		}
 	}
-	return nil
 }
 
 // tcpModes are a stub's modes by their names in a scenario.

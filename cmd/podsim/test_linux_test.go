@@ -20,7 +20,7 @@ func TestTheExamplesPassAndAreJudgedTheSameAgain(t *testing.T) {
 	}
 	dir := t.TempDir()
 	o := m.perform(t, dir, "test", examples, "--junit", "junit.xml", "--json", "report.json", "--timelines", "timelines")
-	wants(t, o, exitOK, o.stdout, "2 passed, 0 failed, 0 inconclusive")
+	wants(t, o, exitOK, o.stdout, "5 passed, 0 failed, 0 inconclusive", "note: backoff x20")
 
 	var junit struct {
 		Tests    int `xml:"tests,attr"`
@@ -36,10 +36,12 @@ func TestTheExamplesPassAndAreJudgedTheSameAgain(t *testing.T) {
 		t.Errorf("junit.xml holds %+v", junit)
 	}
 	data, err := os.ReadFile(filepath.Join(dir, "report.json"))
-	if err != nil || !json.Valid(data) || !strings.Contains(string(data), "traffic-is-intercepted") {
+	if err != nil || !json.Valid(data) || !strings.Contains(string(data), "traffic-is-intercepted") ||
+		!strings.Contains(string(data), "backoff x20: back-offs pass 20 times as fast") {
 		t.Errorf("report.json: %v\n%s", err, data)
 	}
-	for file, name := range map[string]string{"order.yaml": "starts-and-stops-in-order", "interception.yaml": "traffic-is-intercepted"} {
+	for file, name := range map[string]string{"order.yaml": "starts-and-stops-in-order", "interception.yaml": "traffic-is-intercepted",
+		"restarts.yaml": "restarts-by-its-rules", "job.yaml": "a-job-ends-with-its-sidecar", "update.yaml": "changes-in-place"} {
 		again := m.perform(t, dir, "check", filepath.Join(examples, file), filepath.Join("timelines", name+".jsonl"))
 		wants(t, again, exitOK, again.stdout, "1 passed, 0 failed, 0 inconclusive", name)
 		for line := range strings.Lines(again.stdout) {
