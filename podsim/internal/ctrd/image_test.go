@@ -320,7 +320,8 @@ func TestPullPolicies(t *testing.T) {
 	host := serve(t, "")
 	dockerConfig(t, "{}")
 	ref := host + "/team/app:v1"
-	o := PullOptions{HostsDir: t.TempDir()}
+	began := false
+	o := PullOptions{HostsDir: t.TempDir(), Begin: func() { began = true }}
 
 	_, _, err := c.Ensure(deadline(t), ref, PullNever, o)
 	var ie *ImageError
@@ -331,8 +332,9 @@ func TestPullPolicies(t *testing.T) {
 		policy Policy
 		pulled bool
 	}{{PullIfNotPresent, true}, {PullIfNotPresent, false}, {PullNever, false}, {PullAlways, true}} {
-		if _, pulled, err := c.Ensure(deadline(t), ref, step.policy, o); err != nil || pulled != step.pulled {
-			t.Errorf("%s: pulled is %v, %v; want %v", step.policy, pulled, err, step.pulled)
+		began = false
+		if _, pulled, err := c.Ensure(deadline(t), ref, step.policy, o); err != nil || pulled != step.pulled || began != pulled {
+			t.Errorf("%s: pulled is %v (told at its beginning: %v), %v; want %v", step.policy, pulled, began, err, step.pulled)
 		}
 	}
 	if _, err := c.FromBinary(deadline(t), "mine:latest", Binary{Path: prog(t)}); err != nil {
