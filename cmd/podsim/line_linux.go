@@ -85,18 +85,22 @@ func (l *line) relaySignals(giveUp func()) {
 		close(done)
 	})
 	l.joined.Go(func() {
+		var waiting []syscall.Signal
 		for n := 0; ; {
+			next, to := syscall.Signal(0), chan<- syscall.Signal(nil)
+			if len(waiting) > 0 {
+				next, to = waiting[0], relayed
+			}
 			select {
 			case s := <-caught:
-				if n++; n > patience {
-					giveUp()
+				if n++; n <= patience {
+					waiting = append(waiting, s.(syscall.Signal))
 					continue
 				}
-				select {
-				case relayed <- s.(syscall.Signal):
-				case <-done:
-					return
-				}
+				giveUp()
+				signal.Stop(caught) // whoever asks once more does not want to wait
+			case to <- next:
+				waiting = waiting[1:]
 			case <-done:
 				return
 			}

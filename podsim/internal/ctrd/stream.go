@@ -68,7 +68,7 @@ func (a *Attached) stream(ctx context.Context, e Exec, s Streams) (code int, err
 	pumped := p.pump(out.take)
 	err = a.room.execute(ctx, id, streamed(processOf(a.proc, e), s), p, func(x *execution) (err error) {
 		if code, err = x.converse(ctx, s, p, out); err == nil {
-			out.drain(pumped)
+			out.drain(ctx, pumped)
 		}
 		return err
 	})
@@ -144,7 +144,7 @@ func (r room) resize(ctx context.Context, process string, s Size) {
 type outlet struct {
 	stdout, stderr io.Writer
 
-	moves  atomic.Int64 // counts the beginnings and ends of writes: odd during one, with one stream
+	moves  atomic.Int64 // writes that are over
 	busy   atomic.Int64 // writes under way
 	broken chan struct{}
 	once   sync.Once
@@ -180,7 +180,7 @@ func (o *outlet) take(stderr bool, data []byte) {
 
 // drain waits, when the process has ended, for what is left of its output: as long as there is some, however slowly it
 // is taken. A child that was left behind may hold the streams open without saying anything.
-func (o *outlet) drain(pumped <-chan struct{}) {
+func (o *outlet) drain(ctx context.Context, pumped <-chan struct{}) {
 	t := time.NewTicker(drainTimeout)
 	defer t.Stop()
 	for last := o.moves.Load(); ; last = o.moves.Load() {
@@ -188,6 +188,8 @@ func (o *outlet) drain(pumped <-chan struct{}) {
 		case <-pumped:
 			return
 		case <-o.broken:
+			return
+		case <-ctx.Done():
 			return
 		case <-t.C:
 			if o.busy.Load() == 0 && o.moves.Load() == last {
