@@ -35,7 +35,8 @@ func newLogs(g *globals) *cobra.Command {
 		Use:   "logs POD [-c CONTAINER] [-f] [-p]",
 		Short: "Print what a container of an applied pod has printed",
 		Long: `Print what a container of an applied pod has printed, on both its streams, with the options of kubectl logs. The output of the
-current and of the previous instance of each container is kept until the pod is deleted, 50 MiB of each at most.
+current and of the previous instance of each container is kept until the pod is deleted, of each the last 50 MiB or so, in
+files that are rotated as a kubelet does it.
 
 With -f it ends when the instance does, which a restart does not change; -f waits for one that has not started yet.`,
 		Args: usage(cobra.RangeArgs(1, 2)),

@@ -195,10 +195,12 @@ func TestWhatMindsNoTERMIsKilledWhenItsGraceIsOver(t *testing.T) { // TM-14
 	contains(t, "the app's log", r.log("app"), "ignored")
 }
 
-func TestTerminationMessages(t *testing.T) { // MS-01, MS-02
+func TestTerminationMessages(t *testing.T) { // MS-01, MS-02, MS-05
 	t.Parallel()
 	r := trial{pod: podNamed("last-words", `
   restartPolicy: Never
+  initContainers:
+    - {name: init, image: SIDEKICK, args: [write, /dev/termination-log, from an init container]}
   containers:
     - {name: file, image: SIDEKICK, args: [write, /dev/termination-log, from the file]}
     - {name: path, image: SIDEKICK, args: [write, /tmp/said, from its own file], terminationMessagePath: /tmp/said, securityContext: {runAsUser: 1000}}
@@ -206,7 +208,7 @@ func TestTerminationMessages(t *testing.T) { // MS-01, MS-02
     - {name: log, image: SIDEKICK, args: [get, "http://127.0.0.1:1/"], terminationMessagePolicy: FallbackToLogsOnError}
     - {name: fine, image: SIDEKICK, args: [echo, all is well], terminationMessagePolicy: FallbackToLogsOnError}
 `)}.run(t)
-	for name, want := range map[string]string{"file": "from the file\n", "path": "from its own file\n", "silent": "", "fine": ""} {
+	for name, want := range map[string]string{"init": "from an init container\n", "file": "from the file\n", "path": "from its own file\n", "silent": "", "fine": ""} {
 		if state := r.final.container(name).State.Terminated; state == nil || state.Message != want {
 			t.Errorf("%s: got state %+v, want message %q", name, state, want)
 		}
