@@ -270,6 +270,7 @@ func (o Op) needs() State {
 // beginTurn counts an attempt to start a container.
 func (f *fold) beginTurn(c *ContainerStatus, a *Action) {
 	c.tried = true
+	c.keepHeld()
 	if a.Role != 0 {
 		c.Role = a.Role
 	}

@@ -77,6 +77,8 @@ func (w *watcher) container(was, is corev1.ContainerStatus) string {
 		return fmt.Sprintf("it had terminated with code %d, its policy does not restart it, and it is shown as %+v", over.ExitCode, is.State)
 	case over != nil && is.State.Terminated != nil && is.RestartCount == was.RestartCount && *is.State.Terminated != *over:
 		return fmt.Sprintf("its end went from %+v to %+v", over, is.State.Terminated)
+	case inBackOff(was) && over == nil && is.State.Terminated != nil && is.RestartCount == was.RestartCount && !w.s.Ending() && !couldReset(w.p):
+		return "it was in back-off, and is shown as terminated again (BO-04)"
 	case was.LastTerminationState.Terminated != nil && is.LastTerminationState.Terminated == nil && is.State.Terminated == nil:
 		return "its last end was forgotten (PH-13)"
 	case was.Image != is.Image && is.State.Running == nil && w.ran[is.Name+" "+was.Image]:
@@ -87,6 +89,10 @@ func (w *watcher) container(was, is corev1.ContainerStatus) string {
 		return "it is ready or started, and does not run (PB-23)"
 	}
 	return ""
+}
+
+func inBackOff(c corev1.ContainerStatus) bool {
+	return c.State.Waiting != nil && c.State.Waiting.Reason == "CrashLoopBackOff"
 }
 
 // restartable reports whether anything may start a container again that has ended with code.

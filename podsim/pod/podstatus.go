@@ -185,6 +185,10 @@ func (r *report) waiting(spec *corev1.Container, c *ContainerStatus) *corev1.Con
 	if w := waitingFor(r.p, c, r.now); w.Reason != "" && (!underway || c.Failure != nil) {
 		return &w
 	}
+	if delay := r.heldBack(c, underway); delay > 0 {
+		w := crashLoop(r.p, c.Name, delay)
+		return &w
+	}
 	switch {
 	case c.State == StateExited:
 		return nil
@@ -192,6 +196,19 @@ func (r *report) waiting(spec *corev1.Container, c *ContainerStatus) *corev1.Con
 		return &corev1.ContainerStateWaiting{Reason: "PodInitializing"} // IN-11
 	}
 	return &corev1.ContainerStateWaiting{Reason: "ContainerCreating"}
+}
+
+// heldBack is the back-off that held a container back until its turn came, zero if none did. A kubelet forgets that
+// reason only when the container has been started again: what was shown as in back-off does not go back to its end when
+// the back-off is over (BO-04).
+func (r *report) heldBack(c *ContainerStatus, underway bool) time.Duration {
+	switch {
+	case c.State != StateExited || c.Failure != nil:
+		return 0
+	case underway, c.crashUntil().IsZero():
+		return c.held
+	}
+	return c.crash.delay
 }
 
 // waitingFor is the reason of a container that could not be started or is held back by back-off (PH-14); its Reason is
@@ -213,10 +230,15 @@ func waitingFor(p *corev1.Pod, c *ContainerStatus, now time.Time) (w corev1.Cont
 		}
 	case now.Before(c.retryAt):
 	case now.Before(c.crashUntil()):
-		w.Reason = "CrashLoopBackOff"
-		w.Message = fmt.Sprintf("back-off %s restarting failed container=%s pod=%s_%s(%s)", c.crash.delay, c.Name, p.Name, p.Namespace, p.UID)
+		w = crashLoop(p, c.Name, c.crash.delay)
 	}
 	return w
+}
+
+// crashLoop is the reason of a container that is held back by its crashes (BO-04).
+func crashLoop(p *corev1.Pod, container string, delay time.Duration) corev1.ContainerStateWaiting {
+	return corev1.ContainerStateWaiting{Reason: "CrashLoopBackOff",
+		Message: fmt.Sprintf("back-off %s restarting failed container=%s pod=%s_%s(%s)", delay, container, p.Name, p.Namespace, p.UID)}
 }
 
 // pullBacksOff reports whether a failed pull of this reason is repeated with a back-off of its own (BO-10). The others
