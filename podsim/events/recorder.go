@@ -2,6 +2,7 @@ package events
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -150,7 +151,7 @@ func (s *subject) ended(began, e pod.Event) {
 		s.normal(a.Container, "Created", e.Time, "%s", s.words("Container created", "Created container: "+a.Container))
 	case pod.OpStart:
 		if e.Failure != nil {
-			s.warn(a.Container, "Failed", e.Time, "Error: %s", e.Failure.Message)
+			s.warn(a.Container, "Failed", e.Time, "Error: %s", s.nameless(a.Container, e.Failure.Message))
 			s.crashed(a.Container, e.Time)
 			return
 		}
@@ -162,6 +163,14 @@ func (s *subject) ended(began, e pod.Event) {
 	case pod.OpHook:
 		s.hooked(a, e)
 	}
+}
+
+// nameless is a message with the container's name in the place of its ID, which no two instances share.
+func (s *subject) nameless(container, message string) string {
+	if c, ok := s.status.Container(container); ok && c.ContainerID != "" {
+		return strings.ReplaceAll(message, c.ContainerID, container)
+	}
+	return message
 }
 
 // scheduled says that the pod has found its node: the scheduler's word, in the form of the newer events API.
@@ -180,11 +189,20 @@ func (s *subject) setUp(e pod.Event) {
 	switch {
 	case e.Failure == nil:
 	case e.Failure.Reason == "FailedMount":
-		s.warn("", "FailedMount", e.Time, "%s", e.Failure.Message)
+		s.warn("", "FailedMount", e.Time, "%s", mountFailure(e.Failure.Message))
 	case s.status.Deleting(): // then it is no error
 	default:
 		s.warn("", "FailedCreatePodSandBox", e.Time, "Failed to create pod sandbox: %s", e.Failure.Message)
 	}
+}
+
+// mountFailure says in the kubelet's words why a volume could not be set up.
+func mountFailure(message string) string {
+	volume, why, ok := strings.Cut(strings.TrimPrefix(message, "set up volume "), ": ")
+	if !ok || !strings.HasPrefix(message, "set up volume ") {
+		return message
+	}
+	return fmt.Sprintf("MountVolume.SetUp failed for volume %s : %s", volume, why)
 }
 
 // probed says what a probe found, where that is not well (PB-27, PB-09).
