@@ -450,6 +450,9 @@ func (f *fold) endHook(c *ContainerStatus, a *Action, e Event) {
 // exit ends a container's instance.
 func (f *fold) exit(c *ContainerStatus, t Termination) {
 	t.ContainerID, t.StartedAt, t.FinishedAt = c.ContainerID, c.StartedAt, f.at
+	if t.FinishedAt.Before(t.StartedAt) { // it had ended when its start was told
+		t.FinishedAt = t.StartedAt
+	}
 	c.State, c.Exit, c.PID = StateExited, &t, 0
 }
 
@@ -543,7 +546,10 @@ func (f *fold) settlePod() {
 		next.initialized = f.at
 	}
 	if ready != p.ready {
-		next.ready, next.since = ready, f.at
+		next.ready = ready
+		if f.at.After(p.since) { // an end may be told after what came later
+			next.since = f.at
+		}
 	}
 	f.s.progress = &next
 }

@@ -146,3 +146,39 @@ func TestPullPolicyDefaults(t *testing.T) {
 		}
 	}
 }
+
+func TestAnEndThatIsToldLateTakesNoTimeBack(t *testing.T) { // PH-12, PH-13
+	p := onePod()
+	p.Spec.Containers = p.Spec.Containers[:1]
+	p.Spec.ReadinessGates = nil
+	s := running(t, p)
+	c, _ := s.Container("app")
+	early := Event{Kind: Ended, Time: c.StartedAt.Add(-time.Millisecond), Action: Action{Op: OpAwait, Pod: "web", Container: "app", Instance: c.Instance}, Exit: &Exit{Code: 1}}
+	st := apply(t, s, early).PodStatus(p, t0)
+	end := st.ContainerStatuses[0].LastTerminationState.Terminated
+	if end == nil {
+		end = st.ContainerStatuses[0].State.Terminated
+	}
+	if end.FinishedAt.Before(&end.StartedAt) {
+		t.Errorf("it ran from %s to %s", end.StartedAt, end.FinishedAt)
+	}
+	was := s.PodStatus(p, t0).Conditions
+	for i, now := range st.Conditions {
+		if now.LastTransitionTime.Before(&was[i].LastTransitionTime) {
+			t.Errorf("the time of condition %s went back from %s to %s", now.Type, was[i].LastTransitionTime, now.LastTransitionTime)
+		}
+	}
+}
+
+func TestAReadinessGateKeepsThePodFromEverBeingReady(t *testing.T) { // PH-10
+	p := onePod()
+	p.Spec.ReadinessGates = []corev1.PodReadinessGate{{ConditionType: "example.com/on"}}
+	s := running(t, p)
+	c, _ := s.Container("app")
+	after := apply(t, s, Event{Kind: Ended, Time: t0.Add(time.Minute), Action: Action{Op: OpAwait, Pod: "web", Container: "app", Instance: c.Instance}, Exit: &Exit{Code: 1}})
+	for _, c := range after.PodStatus(p, t0.Add(time.Minute)).Conditions {
+		if c.Type == corev1.PodReady && (c.Status != corev1.ConditionFalse || !c.LastTransitionTime.Time.Equal(t0)) {
+			t.Errorf("condition Ready is %s since %s, want False since %s", c.Status, c.LastTransitionTime, t0)
+		}
+	}
+}

@@ -295,9 +295,7 @@ func (r *report) conditions(st *corev1.PodStatus) []corev1.PodCondition {
 	containersReady := r.containersReady(st)
 	ready := containersReady
 	ready.Type = corev1.PodReady
-	if ready.Status == corev1.ConditionTrue {
-		r.gates(&ready)
-	}
+	r.gates(&ready)
 	out := slices.DeleteFunc(slices.Clone(r.p.Status.Conditions), func(c corev1.PodCondition) bool { return owned[c.Type] })
 	out = append(out, r.readyToStart(), r.initialized(st), ready, containersReady,
 		condition(corev1.PodScheduled, true, r.s.up, "", ""))
@@ -382,8 +380,9 @@ func (r *report) containersReady(st *corev1.PodStatus) corev1.PodCondition {
 	return condition(corev1.ContainersReady, true, since, "", "")
 }
 
-// gates turns a Ready condition false for a readiness gate that is not True in the manifest's status (PH-10).
+// gates keeps a Ready condition false for a readiness gate that is not True in the manifest's status (PH-10).
 func (r *report) gates(ready *corev1.PodCondition) {
+	whole := ready.Status == corev1.ConditionTrue
 	for _, g := range r.p.Spec.ReadinessGates {
 		i := slices.IndexFunc(r.p.Status.Conditions, func(c corev1.PodCondition) bool { return c.Type == g.ConditionType })
 		message := ""
@@ -395,11 +394,14 @@ func (r *report) gates(ready *corev1.PodCondition) {
 		default:
 			continue
 		}
+		ready.LastTransitionTime = metav1.NewTime(r.s.up) // it has never been ready
+		if !whole {
+			continue
+		}
 		if ready.Reason != "" {
 			message = ready.Message + ", " + message
 		}
 		ready.Status, ready.Reason, ready.Message = corev1.ConditionFalse, "ReadinessGatesNotReady", message
-		ready.LastTransitionTime = metav1.NewTime(r.s.up)
 	}
 }
 
