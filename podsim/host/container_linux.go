@@ -366,7 +366,10 @@ func (c *container) drop(ctx context.Context) error {
 		return err
 	}
 	c.made = nil
-	return c.log.Close()
+	if err := c.log.Close(); err != nil { // the container did without, and so can the pod
+		c.pod.host.warn(c.pod.spec().Name, c.spec().Name, fmt.Sprintf("its log may not be whole: %v", err))
+	}
+	return nil
 }
 
 // failed is an answer that says the action did not do what it was for.
