@@ -91,7 +91,11 @@ func (l *loader) pod(n *yaml.Node) {
 	if m == nil || sources != 1 {
 		return
 	}
-	p, found := m.Pod(sel, manifest.Options{Strict: l.out.Options.Strict})
+	opts := manifest.Options{Strict: l.out.Options.Strict}
+	if k := l.out.Options.Kubelet; k != nil {
+		opts.Kubelet = *k
+	}
+	p, found := m.Pod(sel, opts)
 	l.found = append(l.found, found...)
 	if p == nil {
 		return

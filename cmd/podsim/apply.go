@@ -13,6 +13,7 @@ import (
 
 	"github.com/podsim/podsim/podsim/manifest"
 	"github.com/podsim/podsim/podsim/manifest/diag"
+	"github.com/podsim/podsim/podsim/pod"
 	"github.com/podsim/podsim/podsim/supervisor"
 )
 
@@ -68,7 +69,7 @@ func (a *applyCommand) run(ctx context.Context) error {
 	}
 	var errs []error
 	for _, file := range a.files {
-		m, pods, err := a.read(file)
+		m, pods, err := a.read(file, kubelet)
 		if err != nil {
 			return err
 		}
@@ -85,7 +86,7 @@ func (a *applyCommand) run(ctx context.Context) error {
 }
 
 // read reads all pods of a file.
-func (a *applyCommand) read(file string) (*manifest.Manifest, []*corev1.Pod, error) {
+func (a *applyCommand) read(file string, kubelet pod.Kubelet) (*manifest.Manifest, []*corev1.Pod, error) {
 	var m *manifest.Manifest
 	var found diag.List
 	if file == "-" {
@@ -97,7 +98,7 @@ func (a *applyCommand) read(file string) (*manifest.Manifest, []*corev1.Pod, err
 	} else {
 		m, found = manifest.Load(file)
 	}
-	pods, more := m.Pods(manifest.Options{Strict: a.strict})
+	pods, more := m.Pods(manifest.Options{Strict: a.strict, Kubelet: kubelet})
 	if len(found.Errors()) == 0 || len(pods) > 0 {
 		found = append(found, more...)
 	}

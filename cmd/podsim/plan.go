@@ -46,7 +46,7 @@ whom. Containers behave well: images are there, init containers end after a seco
 }
 
 func plan(out, errOut io.Writer, file string, sel manifest.Select, kubelet pod.Kubelet) error {
-	_, p, err := readPod(errOut, file, sel, manifest.Options{})
+	_, p, err := readPod(errOut, file, sel, manifest.Options{Kubelet: kubelet})
 	if err != nil {
 		return err
 	}

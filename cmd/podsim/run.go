@@ -72,7 +72,7 @@ func (r *runCommand) run(ctx context.Context, file string) error {
 	if err != nil {
 		return err
 	}
-	m, p, err := readPod(r.err, file, r.sel, manifest.Options{Strict: r.strict})
+	m, p, err := readPod(r.err, file, r.sel, manifest.Options{Strict: r.strict, Kubelet: kubelet})
 	if err != nil {
 		return err
 	}

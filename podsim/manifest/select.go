@@ -7,6 +7,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/podsim/podsim/podsim/manifest/diag"
+	"github.com/podsim/podsim/podsim/pod"
 )
 
 // A Select names one of the pods of a manifest. An empty field matches all.
@@ -19,6 +20,9 @@ type Select struct {
 type Options struct {
 	// Strict makes a field that podsim does not act on an error; otherwise it is a warning.
 	Strict bool
+	// Kubelet says which feature gates are on: fields of those that are off are dropped, with a warning, as an API server
+	// does it.
+	Kubelet pod.Kubelet
 }
 
 // Pod gives the one pod that sel fits, defaulted, and everything that was found about it. The pod is the caller's.
@@ -100,12 +104,14 @@ func (c candidate) name() string {
 }
 
 func (c candidate) judge(opts Options) (*corev1.Pod, diag.List) {
-	pod := c.pod.DeepCopy()
-	pod.Name = c.name()
-	pod.TypeMeta.APIVersion, pod.TypeMeta.Kind = "v1", "Pod"
-	found := unsupported(c.src, c.index, c.path, opts)
-	Default(pod)
-	v := validator{root: c.path}
-	v.pod(pod, kinds[c.kind].restart)
-	return pod, append(found, v.list(c.src, c.index)...).Sort()
+	p := c.pod.DeepCopy()
+	p.Name = c.name()
+	p.TypeMeta.APIVersion, p.TypeMeta.Kind = "v1", "Pod"
+	v := validator{root: c.path, kubelet: opts.Kubelet}
+	v.dropDisabled(&p.Spec)
+	Default(p)
+	v.pod(p, kinds[c.kind].restart)
+	v.dropImageVolumes(&p.Spec)
+	found := unsupported(c.src, c.index, c.path, v.dropped, opts)
+	return p, append(found, v.list(c.src, c.index)...).Sort()
 }

@@ -81,8 +81,8 @@ var fieldTable = func() map[string]FieldSupport {
 func Fields() []FieldSupport { return slices.Clone(fields) }
 
 // unsupported reports the fields that a document sets and podsim does not act on. path is that of the pod
-// template, "" for a pod.
-func unsupported(src *diag.Source, index *strict.Index, path string, opts Options) diag.List {
+// template, "" for a pod; what is dropped is as if it were not set.
+func unsupported(src *diag.Source, index *strict.Index, path string, dropped []string, opts Options) diag.List {
 	var (
 		found diag.List
 		done  = "\x00" // the path of the last field whose parts need no look
@@ -99,6 +99,8 @@ func unsupported(src *diag.Source, index *strict.Index, path string, opts Option
 		}
 		row, ok := fieldTable[f.Owner+"."+f.Name]
 		switch {
+		case slices.Contains(dropped, f.Path):
+			done = f.Path
 		case !ok: // a field of the controller's own: what it does to the template is settled by its kind
 		case row.Support == Meaningless:
 			done = f.Path

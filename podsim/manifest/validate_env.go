@@ -8,6 +8,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"github.com/podsim/podsim/podsim/pod"
 )
 
 // env validates a container's env and envFrom (VL-02, DW-01, DW-04, DW-06). Names may be nearly any printable
@@ -19,7 +21,7 @@ func (v *validator) env(c *corev1.Container, s *corev1.PodSpec, p *field.Path) {
 		if e.Name == "" {
 			v.required(p.Child("name"), "")
 		} else {
-			v.all(p.Child("name"), e.Name, validation.IsRelaxedEnvVarName(e.Name))
+			v.all(p.Child("name"), e.Name, v.envName(e.Name))
 		}
 		if seen[e.Name] && e.Name != "" {
 			v.warn(p, "hides previous definition of %q", e.Name)
@@ -34,9 +36,17 @@ func (v *validator) env(c *corev1.Container, s *corev1.PodSpec, p *field.Path) {
 	}
 }
 
+// envName says what is wrong with the name of an environment variable.
+func (v *validator) envName(name string) []string {
+	if v.kubelet.On(pod.GateRelaxedEnvNames) {
+		return validation.IsRelaxedEnvVarName(name)
+	}
+	return validation.IsEnvVarName(name)
+}
+
 func (v *validator) envFrom(from corev1.EnvFromSource, p *field.Path) {
 	if from.Prefix != "" {
-		v.all(p.Child("prefix"), from.Prefix, validation.IsRelaxedEnvVarName(from.Prefix))
+		v.all(p.Child("prefix"), from.Prefix, v.envName(from.Prefix))
 	}
 	switch {
 	case from.ConfigMapRef == nil && from.SecretRef == nil:

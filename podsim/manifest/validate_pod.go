@@ -26,11 +26,7 @@ func (v *validator) pod(pod *corev1.Pod, restart []corev1.RestartPolicy) {
 	for _, key := range sortedKeys(pod.Annotations) {
 		v.all(meta.Child("annotations"), key, validation.IsQualifiedName(strings.ToLower(key)))
 	}
-	spec := field.NewPath("spec")
-	if v.root != "" {
-		spec = at(v.root).Child("spec")
-	}
-	v.podSpec(pod, spec, restart)
+	v.podSpec(pod, v.specPath(), restart)
 }
 
 // at makes a field path of a written one that has no indices.

@@ -8,6 +8,8 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"github.com/podsim/podsim/podsim/pod"
 )
 
 // probesAndHooks validates a container's three probes and its lifecycle (PB-24, PB-28, LH-03, LH-04, LH-08).
@@ -61,7 +63,12 @@ func (v *validator) probe(r *corev1.Probe, c *corev1.Container, once bool, p *fi
 func (v *validator) hook(h *corev1.LifecycleHandler, c *corev1.Container, s *corev1.PodSpec, p *field.Path) {
 	v.handler(handler{exec: h.Exec, http: h.HTTPGet, tcp: h.TCPSocket, sleep: h.Sleep}, c, p)
 	if h.Sleep != nil {
-		if grace := *s.TerminationGracePeriodSeconds; h.Sleep.Seconds < 0 || h.Sleep.Seconds > grace {
+		grace := *s.TerminationGracePeriodSeconds
+		switch {
+		case h.Sleep.Seconds == 0 && !v.kubelet.On(pod.GateSleepActionAllowZero):
+			v.invalid(p.Child("sleep"), h.Sleep.Seconds, fmt.Sprintf("must be greater than 0 and less than terminationGracePeriodSeconds (%d). "+
+				"Enable AllowPodLifecycleSleepActionZeroValue feature gate for zero sleep.", grace))
+		case h.Sleep.Seconds < 0 || h.Sleep.Seconds > grace:
 			v.invalid(p.Child("sleep"), h.Sleep.Seconds, fmt.Sprintf("must be non-negative and less than terminationGracePeriodSeconds (%d)", grace))
 		}
 	}

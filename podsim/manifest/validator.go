@@ -13,6 +13,7 @@ import (
 
 	"github.com/podsim/podsim/podsim/manifest/diag"
 	"github.com/podsim/podsim/podsim/manifest/strict"
+	"github.com/podsim/podsim/podsim/pod"
 )
 
 // A validator collects what is wrong with an object, in the API server's words. The zero value is ready for an
@@ -20,8 +21,10 @@ import (
 //
 // Its methods are named by what they look at and are spread over the validate_*.go files.
 type validator struct {
-	root string
-	spec *corev1.PodSpec // of the pod being validated
+	root    string
+	spec    *corev1.PodSpec // of the pod being validated
+	kubelet pod.Kubelet     // whose feature gates count
+	dropped []string        // fields that were, since their gates are off
 
 	errs     field.ErrorList
 	near     map[*field.Error]string // the right name nearest to a wrong one
