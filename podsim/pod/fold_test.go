@@ -147,13 +147,18 @@ func TestPullPolicyDefaults(t *testing.T) {
 	}
 }
 
+// awaited is the end of a container, as it is awaited.
+func awaited(s Status, name string) Action {
+	return s.flying(func(a *Action) bool { return a.Op == OpAwait && a.Container == name }).Ref()
+}
+
 func TestAnEndThatIsToldLateTakesNoTimeBack(t *testing.T) { // PH-12, PH-13
 	p := onePod()
 	p.Spec.Containers = p.Spec.Containers[:1]
 	p.Spec.ReadinessGates = nil
 	s := running(t, p)
 	c, _ := s.Container("app")
-	early := Event{Kind: Ended, Time: c.StartedAt.Add(-time.Millisecond), Action: Action{Op: OpAwait, Pod: "web", Container: "app", Instance: c.Instance}, Exit: &Exit{Code: 1}}
+	early := Event{Kind: Ended, Time: c.StartedAt.Add(-time.Millisecond), Action: awaited(s, "app"), Exit: &Exit{Code: 1}}
 	st := apply(t, s, early).PodStatus(p, t0)
 	end := st.ContainerStatuses[0].LastTerminationState.Terminated
 	if end == nil {
@@ -174,8 +179,7 @@ func TestAReadinessGateKeepsThePodFromEverBeingReady(t *testing.T) { // PH-10
 	p := onePod()
 	p.Spec.ReadinessGates = []corev1.PodReadinessGate{{ConditionType: "example.com/on"}}
 	s := running(t, p)
-	c, _ := s.Container("app")
-	after := apply(t, s, Event{Kind: Ended, Time: t0.Add(time.Minute), Action: Action{Op: OpAwait, Pod: "web", Container: "app", Instance: c.Instance}, Exit: &Exit{Code: 1}})
+	after := apply(t, s, Event{Kind: Ended, Time: t0.Add(time.Minute), Action: awaited(s, "app"), Exit: &Exit{Code: 1}})
 	for _, c := range after.PodStatus(p, t0.Add(time.Minute)).Conditions {
 		if c.Type == corev1.PodReady && (c.Status != corev1.ConditionFalse || !c.LastTransitionTime.Time.Equal(t0)) {
 			t.Errorf("condition Ready is %s since %s, want False since %s", c.Status, c.LastTransitionTime, t0)
