@@ -70,10 +70,3 @@ func (c *ContainerStatus) crashUntil() time.Time {
 	}
 	return c.crash.until(c.Exit.FinishedAt)
 }
-
-// keepHeld keeps what back-off held the container back, before that is counted on or forgotten.
-func (c *ContainerStatus) keepHeld() {
-	if !c.crashUntil().IsZero() {
-		c.held = c.crash.delay
-	}
-}

@@ -270,7 +270,6 @@ func (o Op) needs() State {
 // beginTurn counts an attempt to start a container.
 func (f *fold) beginTurn(c *ContainerStatus, a *Action) {
 	c.tried = true
-	c.keepHeld()
 	if a.Role != 0 {
 		c.Role = a.Role
 	}
@@ -454,6 +453,9 @@ func (f *fold) exit(c *ContainerStatus, t Termination) {
 		t.FinishedAt = t.StartedAt
 	}
 	c.State, c.Exit, c.PID = StateExited, &t, 0
+	if c.held = 0; !c.crashUntil().IsZero() {
+		c.held = c.crash.delay
+	}
 }
 
 // Exit codes that no process gave.

@@ -185,8 +185,10 @@ func (r *report) waiting(spec *corev1.Container, c *ContainerStatus) *corev1.Con
 	if w := waitingFor(r.p, c, r.now); w.Reason != "" && (!underway || c.Failure != nil) {
 		return &w
 	}
-	if delay := r.heldBack(c, underway); delay > 0 {
-		w := crashLoop(r.p, c.Name, delay)
+	if c.State == StateExited && c.Failure == nil && c.held > 0 {
+		// A kubelet forgets this reason only when the container has been started again: what was shown as in back-off does
+		// not go back to its end when the back-off is over (BO-04).
+		w := crashLoop(r.p, c.Name, c.held)
 		return &w
 	}
 	switch {
@@ -196,19 +198,6 @@ func (r *report) waiting(spec *corev1.Container, c *ContainerStatus) *corev1.Con
 		return &corev1.ContainerStateWaiting{Reason: "PodInitializing"} // IN-11
 	}
 	return &corev1.ContainerStateWaiting{Reason: "ContainerCreating"}
-}
-
-// heldBack is the back-off that held a container back until its turn came, zero if none did. A kubelet forgets that
-// reason only when the container has been started again: what was shown as in back-off does not go back to its end when
-// the back-off is over (BO-04).
-func (r *report) heldBack(c *ContainerStatus, underway bool) time.Duration {
-	switch {
-	case c.State != StateExited || c.Failure != nil:
-		return 0
-	case underway, c.crashUntil().IsZero():
-		return c.held
-	}
-	return c.crash.delay
 }
 
 // waitingFor is the reason of a container that could not be started or is held back by back-off (PH-14); its Reason is

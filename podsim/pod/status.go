@@ -127,7 +127,7 @@ type ContainerStatus struct {
 	retryAt time.Time // a failed attempt is not repeated before; zero: only the back-off of crashes counts
 	crash   backOff
 	pull    backOff
-	held    time.Duration // the crash back-off that the newest end waited for until its turn came; 0: none
+	held    time.Duration // the crash back-off that the newest end is held back by, or was until its turn came; 0: none
 
 	key    string // the image that the back-offs are counted for (BO-05)
 	turn   string // the image of the newest attempt to start it

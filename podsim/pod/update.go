@@ -38,7 +38,6 @@ func (f *fold) update(p *corev1.Pod) {
 		case !ok:
 		case c.key != "" && image != c.key:
 			c = f.container(c.Name)
-			c.keepHeld()
 			c.key, c.crash, c.pull, c.retryAt = image, backOff{}, backOff{}, time.Time{}
 		case !c.retryAt.IsZero() && (c.FailedOp != OpPull || !pullBacksOff(c.Failure.Reason)):
 			f.container(c.Name).retryAt = time.Time{}
