@@ -4,6 +4,8 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
+	"io/fs"
 	"regexp"
 	"slices"
 	"strings"
@@ -126,6 +128,14 @@ func described(t *testing.T, m *machine) {
 	}
 	if o := m.perform(t, m.state, "events", "-n", "empty"); o.code != exitOK || o.stderr != "No events found in empty namespace.\n" {
 		t.Error(o)
+	}
+}
+
+func TestWhoMayNotSeePodsIsToldWhoMay(t *testing.T) {
+	t.Parallel()
+	err := podError(&fs.PathError{Op: "open", Path: "/var/lib/podsim/pods", Err: fs.ErrPermission})
+	if e, ok := errors.AsType[*exit](err); !ok || e.code != exitHost || !strings.Contains(err.Error(), "run podsim as root, or with sudo") {
+		t.Errorf("got %v", err)
 	}
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -52,6 +53,8 @@ func podError(err error) error {
 		return &exit{exitHost, err}
 	case input:
 		return &exit{exitUsage, err}
+	case errors.Is(err, fs.ErrPermission):
+		return &exit{exitHost, fmt.Errorf("%w\n(applied pods are shown to root only: run podsim as root, or with sudo)", err)}
 	}
 	return hostError(err)
 }
