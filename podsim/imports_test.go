@@ -45,7 +45,7 @@ var mayImport = map[string][]string{
 	"netns/lab":         {"netns"}, // the throw-away machines of netns's tests
 	"netns/request":     {"netns"},
 	"volumes":           {},
-	"scenarios":         {"podsim/pod", "podsim/timeline", "podsim/manifest", "podsim/manifest/diag"},
+	"scenarios":         {"podsim/pod", "podsim/timeline", "podsim/events", "podsim/manifest", "podsim/manifest/diag"},
 	"scenarios/report":  {"scenarios", "podsim/pod", "podsim/timeline", "podsim/manifest/diag"},
 	"cmd/sidekick":      {},
 	"cmd/podsim-init":   {},

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/podsim/podsim/podsim/events"
 	"github.com/podsim/podsim/podsim/pod"
 	"github.com/podsim/podsim/podsim/timeline"
 	corev1 "k8s.io/api/core/v1"
@@ -26,6 +27,7 @@ type course struct {
 	scenario *Scenario
 	steps    []Step
 	history  *timeline.History
+	recorder *events.Recorder // nil if no step asks for Kubernetes' events
 
 	// index is the step under way (open) or the next one, counted from 0.
 	index   int
@@ -70,7 +72,7 @@ type decision struct {
 func newCourse(s *Scenario, pods []*corev1.Pod) *course {
 	steps := s.allSteps()
 	return &course{scenario: s, steps: steps, history: timeline.NewHistory(pods), up: map[string]bool{}, words: map[int][]answer{},
-		results: make([]StepResult, len(steps))}
+		recorder: recorderFor(steps, pods), results: make([]StepResult, len(steps))}
 }
 
 // catchUp folds the records of v that are new. Where a step was ended, it is judged by what its end mark says had
@@ -93,6 +95,9 @@ func (c *course) catchUp(v timeline.View) {
 // add folds one record.
 func (c *course) add(r timeline.Record) {
 	c.history.Add(r)
+	if c.recorder != nil {
+		c.recorder.Add(r)
+	}
 	switch {
 	case r.Action.Op == pod.OpMark && r.Kind == pod.Began:
 		c.mark(r)
@@ -200,7 +205,7 @@ func (c *course) speakers(findings []Finding) []string {
 }
 
 func (c *course) scene(now time.Time, round []answer) scene {
-	s := scene{scenario: c.scenario, history: c.history, now: now, begin: c.begin, over: c.over, round: round}
+	s := scene{scenario: c.scenario, history: c.history, recorder: c.recorder, now: now, begin: c.begin, over: c.over, round: round}
 	if c.index < len(c.steps) {
 		s.step = &c.steps[c.index]
 	}

@@ -43,7 +43,7 @@ func (v *expectVerb) repeats(*Step) bool {
 func (v *expectVerb) onlyHistory() bool {
 	for _, c := range v.checks {
 		switch c.(type) {
-		case *orderCheck, *neverCheck, *countCheck:
+		case *orderCheck, *neverCheck, *countCheck, *eventsCheck:
 		default:
 			return false
 		}

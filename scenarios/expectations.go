@@ -34,7 +34,8 @@ func (l *loader) expect(s *Step, n *yaml.Node) {
 		"flows":    func(o *yaml.Node) { l.list(o, func(o *yaml.Node) { add(l.flowsCheck(o)) }) },
 		"noBypass": func(o *yaml.Node) { l.noBypass(o, add) },
 		"noLoop":   func(o *yaml.Node) { l.noLoop(o, add) },
-	}, later{"events": ""})
+		"events":   func(o *yaml.Node) { l.list(o, func(o *yaml.Node) { add(l.eventsCheck(o)) }) },
+	}, nil)
 	l.acyclic(orders)
 	if len(v.checks) == 0 && l.found.Err() == nil {
 		l.errorf(n, "this expects nothing")

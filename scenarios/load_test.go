@@ -4,6 +4,8 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -104,6 +106,29 @@ func scenarioText(name, pod, steps string) string {
 	}
 	return "apiVersion: podsim/v1alpha1\nkind: Scenario\nmetadata: {name: " + name + "}\nspec:\n  pod:\n" + indent(pod, "    ") +
 		"  steps:\n" + indent(steps, "    ")
+}
+
+func TestEveryReasonOfAnEventIsKnown(t *testing.T) {
+	files, err := filepath.Glob("../podsim/events/*.go")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no source of package events: %v", err)
+	}
+	said := regexp.MustCompile(`s\.(?:normal|warn)\([^,"]*(?:"",)?[^,"]*, ?"([A-Z][A-Za-z]+)"`)
+	seen := 0
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range said.FindAllSubmatch(text, -1) {
+			if seen++; !slices.Contains(eventReasons, string(m[1])) {
+				t.Errorf("%s says %s, which eventReasons does not have", file, m[1])
+			}
+		}
+	}
+	if seen < 15 {
+		t.Errorf("only %d events found", seen)
+	}
 }
 
 func FuzzParseNeverPanics(f *testing.F) {

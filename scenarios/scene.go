@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/podsim/podsim/podsim/events"
 	"github.com/podsim/podsim/podsim/pod"
 	"github.com/podsim/podsim/podsim/timeline"
 	corev1 "k8s.io/api/core/v1"
@@ -16,6 +17,7 @@ type scene struct {
 	scenario *Scenario
 	step     *Step
 	history  *timeline.History
+	recorder *events.Recorder
 	now      time.Time
 	// begin is the step's begin mark.
 	begin timeline.Record

@@ -1,6 +1,7 @@
 package scenarios
 
 import (
+	"bytes"
 	"fmt"
 	"reflect"
 	"slices"
@@ -289,6 +290,19 @@ var runCases = []runCase{
 - eventually: 1h
   expect: {status: {containers: {proxy: {state: running, restartCount: 0}}}}
 - sleep: 1s`},
+	{name: "Kubernetes' events are judged", want: Pass,
+		steps: `- up: {wait: ready}
+- kill: {container: proxy, signal: KILL}
+- wait: {container: proxy, state: ready}
+- delete: {}
+- expect:
+    events:
+      - {reason: Scheduled, count: 1}
+      - {reason: Started, container: proxy, type: Normal, count: 2}
+      - {reason: Killing, container: app, message: {contains: Stopping container}}
+      - {reason: Unhealthy, count: 0}`},
+	{name: "an event that was not said fails", want: Fail, step: 2, says: []string{"event Created of app with a message that", "0 times (of that reason there is: Container created)"},
+		steps: "- up: {wait: ready}\n- expect: {events: {reason: Created, container: app, message: {contains: exploded}}}"},
 	{name: "hooks overlap where the planner runs them at once", want: Fail, step: 3, says: []string{"they do not overlap"},
 		steps: "- up: {wait: ready}\n- delete: {}\n- expect: {order: [\"app.running || proxy.running\", \"app.preStop || app.pulled\"]}"},
 }
@@ -377,6 +391,32 @@ func TestTheKubeletOfTheOptionsIsTheRunsAndIsNoted(t *testing.T) {
 	}
 	if res := Judge(s, timeline.Header{Pods: s.Pods, Begin: epoch}, v); res.Outcome != Pass || !slices.Equal(res.Notes, want.Notes()) {
 		t.Errorf("outcome %v, notes %q, want %q", res.Outcome, res.Notes, want.Notes())
+	}
+}
+
+func TestASecretsNewValueIsForTheHostAlone(t *testing.T) {
+	s := mustParse(t, scenarioText("test", configured, "- up: {wait: ready}\n- update: {secrets: {token: {key: sesame}}, configMaps: {settings: {level: low}}}"))
+	b := newBench(s)
+	var given pod.Refresh
+	b.answer = func(_ *bench, a pod.Action) (pod.Event, time.Duration, bool) {
+		if a.Op == pod.OpRefresh {
+			given = *a.Refresh
+		}
+		return pod.Event{}, 0, false
+	}
+	var out bytes.Buffer
+	w := timeline.NewWriter(&out, timeline.Header{Pods: s.Pods})
+	for r := range b.run(t).All() {
+		w.Record(r)
+	}
+	if err := w.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	if len(given.Secrets) != 1 || string(given.Secrets[0].Data["key"]) != "sesame" || given.ConfigMaps[0].Data["level"] != "low" {
+		t.Errorf("the host is given %+v", given)
+	}
+	if text := out.String(); strings.Contains(text, "sesame") || strings.Contains(text, "c2VzYW1l") || !strings.Contains(text, `"level":"low"`) {
+		t.Errorf("the timeline tells a Secret, or no ConfigMap:\n%s", text)
 	}
 }
 
