@@ -118,7 +118,7 @@ func ended(r timeline.Record) string {
 	case pod.OpTearDown:
 		return "gone"
 	case pod.OpRefresh:
-		return "ConfigMaps, Secrets and metadata reached the volumes"
+		return "ConfigMaps, Secrets and metadata brought up to date"
 	case pod.OpRequest:
 		return answered(r.Response)
 	case pod.OpExec, pod.OpRun:
