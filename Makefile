@@ -10,7 +10,7 @@ BUNDLE_TAGS := no_cri,no_btrfs,no_zfs,no_devmapper,no_aufs
 
 export CGO_CFLAGS ?= -O2
 
-.PHONY: help build bundle demo test vet lint unit race real crash bench clean
+.PHONY: help build bundle demo test vet lint unit race real crash lifecycle bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -49,6 +49,14 @@ real: build ## every test, those against real containerd, containers and packets
 
 crash: build ## kill podsim before and after every action, and look for leaks
 	$(SUDO) scripts/crash.sh
+
+lifecycle: build $(BIN)/busybox ## the cases of Kubernetes' own lifecycle tests, driven through podsim's commands; two minutes; root
+	PODSIM_REQUIRE_HOST=1 PODSIM_BUNDLE=$(CURDIR)/$(BIN) PODSIM_BUSYBOX=$(CURDIR)/$(BIN)/busybox $(GO) test $(if $(SUDO),-exec "$(SUDO) -E") -count=1 ./scripts/lifecycle
+
+# A static busybox, of this machine or of Debian's package.
+$(BIN)/busybox:
+	mkdir -p $(BIN)
+	scripts/busybox.sh $@
 
 bench: build ## start and stop of a pod as ratios to raw runc
 	$(SUDO) $(shell command -v $(GO)) run ./scripts/bench

@@ -1,0 +1,22 @@
+#!/usr/bin/env bash
+# Puts a static busybox at a path: this machine's, if it has one, or that of Debian's package busybox-static, which is
+# fetched and unpacked, not installed.
+set -euo pipefail
+to=${1:?usage: busybox.sh PATH}
+
+for one in "$(command -v busybox || true)" /bin/busybox; do
+	if [ -x "$one" ] && ! ldd "$one" >/dev/null 2>&1; then
+		cp "$one" "$to"
+		exit
+	fi
+done
+
+command -v apt-get >/dev/null || {
+	echo "busybox.sh: there is no static busybox: install your system's package of it (often busybox-static)" >&2
+	exit 1
+}
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
+(cd "$dir" && apt-get -qq -o APT::Sandbox::User=root download busybox-static)
+dpkg -x "$dir"/busybox-static_*.deb "$dir"
+mv "$dir"/bin/busybox "$to"
