@@ -137,13 +137,16 @@ func TestImagesArePulledFromARegistryWithAndWithoutAPassword(t *testing.T) {
 	img := sidekickImage(t, m)
 	for _, c := range []struct {
 		name, password, configured string
+		secrets                    []string // passwords of the pod's pull secrets
 		code                       int
 		want                       []string
 	}{
-		{"no password is wanted", "", "", exitOK, []string{"image pulled", "main | said by it"}},
-		{"the password is right", "secret", "secret", exitOK, []string{"image pulled", "main | said by it"}},
-		{"the password is wrong", "secret", "guess", exitInterrupted, []string{"ErrImagePull", "401 Unauthorized"}},
-		{"no password is known", "secret", "", exitInterrupted, []string{"ErrImagePull", "no basic auth credentials"}},
+		{"no password is wanted", "", "", nil, exitOK, []string{"image pulled", "main | said by it"}},
+		{"the password is right", "secret", "secret", nil, exitOK, []string{"image pulled", "main | said by it"}},
+		{"the password is wrong", "secret", "guess", nil, exitInterrupted, []string{"ErrImagePull", "401 Unauthorized"}},
+		{"no password is known", "secret", "", nil, exitInterrupted, []string{"ErrImagePull", "no basic auth credentials"}},
+		{"the second pull secret is right", "secret", "", []string{"guess", "secret"}, exitOK, []string{"image pulled", "main | said by it"}}, // IM-05
+		{"the pull secret is wrong", "secret", "secret", []string{"guess"}, exitInterrupted, []string{"ErrImagePull", "401 Unauthorized"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -174,7 +177,17 @@ func TestImagesArePulledFromARegistryWithAndWithoutAPassword(t *testing.T) {
 				auth := base64.StdEncoding.EncodeToString([]byte("me:" + c.configured))
 				write(t, dir, "config.json", fmt.Sprintf(`{"auths": {%q: {"auth": %q}}}`, address, auth))
 			}
-			cmd := m.command(t, dir, "run", "--hosts-dir", filepath.Join(dir, "hosts"), write(t, dir, "pod.yaml", jobWith(ref.String(), "Always")))
+			text := jobWith(ref.String(), "Always")
+			for i, password := range c.secrets {
+				auth := base64.StdEncoding.EncodeToString([]byte("me:" + password))
+				config := base64.StdEncoding.EncodeToString(fmt.Appendf(nil, `{"auths": {%q: {"auth": %q}}}`, address, auth))
+				text += fmt.Sprintf("---\napiVersion: v1\nkind: Secret\nmetadata: {name: pull-%d}\ntype: kubernetes.io/dockerconfigjson\ndata: {.dockerconfigjson: %s}\n", i, config)
+				text = strings.Replace(text, "  containers:", fmt.Sprintf("    - {name: pull-%d}\n  containers:", i), 1)
+			}
+			if len(c.secrets) > 0 {
+				text = strings.Replace(text, "    - {name: pull-0}", "  imagePullSecrets:\n    - {name: pull-0}", 1)
+			}
+			cmd := m.command(t, dir, "run", "--hosts-dir", filepath.Join(dir, "hosts"), write(t, dir, "pod.yaml", text))
 			cmd.Env = append(cmd.Env, "DOCKER_CONFIG="+dir)
 			p := begin(t, cmd)
 			if c.code == exitInterrupted {

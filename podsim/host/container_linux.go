@@ -94,6 +94,27 @@ func (c *container) makeAhead(ctx context.Context, instance int, image string) e
 	return c.make(ctx, instance, image, img)
 }
 
+// ensure makes the image present, with the pod's own credentials first, one after the other (IM-05).
+func (c *container) ensure(ctx context.Context, image string, o ctrd.PullOptions) (img ctrd.Image, pulled bool, err error) {
+	policy := ctrd.Policy(c.spec().ImagePullPolicy)
+	secrets, wrong := pullSecrets(c.pod.spec(), *c.pod.host.resources.Load(), image)
+	for _, w := range wrong {
+		c.pod.host.warn(c.pod.name, c.spec().Name, w)
+	}
+	for _, s := range secrets {
+		o.Keychain = s
+		img, pulled, err = c.pod.host.runtime.Ensure(ctx, image, policy, o)
+		if e, ok := errors.AsType[*ctrd.ImageError](err); !ok || e.Reason != ctrd.ReasonErrImagePull {
+			return img, pulled, err
+		}
+		o.Begin = nil // it has been said
+	}
+	if len(secrets) > 0 {
+		return img, pulled, err
+	}
+	return c.pod.host.runtime.Ensure(ctx, image, policy, o)
+}
+
 // pull makes the image present (IM-01..03).
 func (c *container) pull(ctx context.Context, image string) (pod.Event, error) {
 	options := c.pod.host.pulls()
@@ -101,7 +122,7 @@ func (c *container) pull(ctx context.Context, image string) (pod.Event, error) {
 		a := pod.Action{Pod: c.pod.spec().Name, Container: c.spec().Name, Image: image}
 		c.pod.host.note(ctx, pod.Event{Action: a, Note: pod.NotePulling})
 	}
-	img, pulled, err := c.pod.host.runtime.Ensure(ctx, image, ctrd.Policy(c.spec().ImagePullPolicy), options)
+	img, pulled, err := c.ensure(ctx, image, options)
 	if e, ok := errors.AsType[*ctrd.ImageError](err); ok {
 		hint := ""
 		if strings.HasPrefix(image, localRegistry) {

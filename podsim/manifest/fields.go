@@ -59,7 +59,7 @@ var fields = []FieldSupport{
 	{"PodSpec.serviceAccountName", Acts, "shown by the downward API; there is no API server to use it with", nil},
 	{"PodSpec.serviceAccount", Acts, "the old name of serviceAccountName", nil},
 	{"PodSpec.automountServiceAccountToken", Meaningless, "there is no API server, so no token is ever mounted", nil},
-	{"PodSpec.imagePullSecrets", Unsupported, "images are pulled with the credentials of the docker config", nil},
+	{"PodSpec.imagePullSecrets", Acts, "from Secrets in the same file; where none of them is for an image's registry, the docker config's credentials are used", nil},
 	{"PodSpec.runtimeClassName", Unsupported, "all containers run with the bundled runc", nil},
 
 	// Network and names.
