@@ -77,9 +77,12 @@ func (l *loader) clock(n *yaml.Node) {
 			}
 		},
 		"timing": func(v *yaml.Node) {
-			k.Poll = 0
-			if l.word(v, "timing", "events", "kubelet") == "kubelet" {
-				k.Poll = pod.KubeletPoll
+			k.Poll, k.Pause = 0, 0
+			switch l.word(v, "timing", "events", "steps", "kubelet") {
+			case "steps":
+				k.Pause = pod.KubeletPause
+			case "kubelet":
+				k.Poll, k.Pause = pod.KubeletPoll, pod.KubeletPause
 			}
 		},
 	}, nil)

@@ -380,7 +380,7 @@ func TestTheKubeletOfTheOptionsIsTheRunsAndIsNoted(t *testing.T) {
 	text := scenarioText("test", "file: pod.yaml", "- up: {wait: ready}") +
 		"  options: {profile: {kubernetes: \"1.35\", featureGates: {ContainerStopSignals: true}}, clock: {backoff: x10, maxBackoff: 30s, probeTicks: sync, timing: kubelet}}\n"
 	s := mustParse(t, text)
-	want := pod.Kubelet{Version: 35, Gates: map[pod.Gate]bool{pod.GateContainerStopSignals: true}, Pace: 10, MaxBackOff: 30 * time.Second, Ticks: pod.TicksSync, Poll: time.Second}
+	want := pod.Kubelet{Version: 35, Gates: map[pod.Gate]bool{pod.GateContainerStopSignals: true}, Pace: 10, MaxBackOff: 30 * time.Second, Ticks: pod.TicksSync, Poll: pod.KubeletPoll, Pause: pod.KubeletPause}
 	if !reflect.DeepEqual(s.Options.Kubelet, &want) {
 		t.Errorf("the kubelet is %+v, want %+v", s.Options.Kubelet, want)
 	}

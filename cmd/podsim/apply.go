@@ -51,7 +51,7 @@ ConfigMaps and Secrets of the file, reach the pod. Any other change of a running
 	f.StringVarP(&a.space, "namespace", "n", "", "the namespace of pods that name none")
 	f.BoolVar(&a.strict, "strict", false, "make a pod field that podsim does not act on an error")
 	a.network.add(cmd)
-	a.kubelet.add(cmd)
+	a.kubelet.add(cmd, "steps")
 	return cmd
 }
 

@@ -18,14 +18,15 @@ type kubeletFlags struct {
 	gates                           []string
 }
 
-func (k *kubeletFlags) add(cmd *cobra.Command) {
+// add adds the flags to a command, with the timing that it has by default.
+func (k *kubeletFlags) add(cmd *cobra.Command, timing string) {
 	f := cmd.Flags()
 	f.StringVar(&k.version, "kube-version", pod.DefaultVersion.String(), fmt.Sprintf("behave as Kubernetes of this release: %s to %s", pod.FirstVersion, pod.LastVersion))
 	f.StringSliceVar(&k.gates, "feature-gates", nil, "turn feature gates on or off: GATE=true,GATE=false")
 	f.StringVar(&k.backOff, "backoff", "real", "how fast back-offs pass: real, xN for N times as fast, or off")
 	f.DurationVar(&k.maxBackOff, "max-backoff", 0, "the kubelet's crashLoopBackOff.maxContainerRestartPeriod (default the release's)")
 	f.StringVar(&k.ticks, "probe-ticks", "start", "count the ticks of probes from the container's start, or from the pod's sync as a real kubelet does")
-	f.StringVar(&k.timing, "timing", "events", "act on events at once, or look once a second as a real kubelet does (kubelet)")
+	f.StringVar(&k.timing, "timing", timing, "act on events at once (events), but leave a kubelet's pause between starts (steps), and look at ends once a second as a real kubelet does (kubelet)")
 }
 
 // read is the kubelet that the flags describe.
@@ -45,10 +46,12 @@ func (k *kubeletFlags) read() (pod.Kubelet, error) {
 	}
 	switch k.timing {
 	case "events":
+	case "steps":
+		out.Pause = pod.KubeletPause
 	case "kubelet":
-		out.Poll = pod.KubeletPoll
+		out.Poll, out.Pause = pod.KubeletPoll, pod.KubeletPause
 	default:
-		return bad("timing", fmt.Errorf("%q is neither events nor kubelet", k.timing))
+		return bad("timing", fmt.Errorf("%q is none of events, steps and kubelet", k.timing))
 	}
 	out.MaxBackOff = k.maxBackOff
 	for _, g := range k.gates {

@@ -41,7 +41,7 @@ whom. Containers behave well: images are there, init containers end after a seco
 	}
 	cmd.Flags().StringVar(&sel.Name, "name", "", "of several pods in the file, the one of this name")
 	cmd.Flags().StringVar(&sel.Kind, "kind", "", "of several pods in the file, the one of this kind")
-	k.add(cmd)
+	k.add(cmd, "events")
 	return cmd
 }
 

@@ -63,7 +63,7 @@ period; Ctrl-C again ends it at once. The exit code tells the pod's end: 0 Succe
 	f.BoolVar(&r.strict, "strict", false, "make a pod field that podsim does not act on an error")
 	f.StringVar(&r.timeline, "timeline", "", "write the run's timeline to this file too")
 	r.network.add(cmd)
-	r.kubelet.add(cmd)
+	r.kubelet.add(cmd, "events")
 	return cmd
 }
 

@@ -31,7 +31,7 @@
 // testdata shows every rule, by its id, as a case that can be read in a minute; RULES.md says which case that is.
 //
 // Where podsim decides otherwise than the kubelet, because it is driven by events and not by polling:
-//   - A sync begins at once when there is reason for one. What the kubelet tries again "about every 10 s" is tried
+//   - A sync begins at once when there is reason for one, unless the Kubelet has it pause after a start. What the kubelet tries again "about every 10 s" is tried
 //     exactly 10 s after it failed (BO-11), and by no other sync before but one that a changed pod causes.
 //   - A status is not held back until a sync ends. Started and Ready are, since they decide about traffic and order.
 //   - A delete cuts a sync short. What is in flight ends; nothing more is started, and a postStart hook that hangs

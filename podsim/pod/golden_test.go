@@ -28,7 +28,7 @@ var update = flag.Bool("update", false, "rewrite the golden files in testdata")
 //
 //	pod                           the pod, as YAML in the indented lines that follow
 //	up [OPTION=VALUE...]          what a user does; the options are a Kubelet's: version, gates, backoff, maxBackOff,
-//	                              ticks and poll, the gates as +NAME or -NAME with commas between
+//	                              ticks, poll and pause, the gates as +NAME or -NAME with commas between
 //	delete [SECONDS]
 //	image CONTAINER IMAGE         the pod is changed: a container's image
 //	deadline SECONDS              or its activeDeadlineSeconds
@@ -268,6 +268,8 @@ func parseKubelet(words []string) (k Kubelet, err error) {
 			k.MaxBackOff, err = time.ParseDuration(value)
 		case "poll":
 			k.Poll, err = time.ParseDuration(value)
+		case "pause":
+			k.Pause, err = time.ParseDuration(value)
 		case "gates":
 			k.Gates = map[Gate]bool{}
 			for name := range strings.SplitSeq(value, ",") {

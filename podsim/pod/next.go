@@ -150,7 +150,27 @@ func (n *planner) work() {
 		n.endBy(StopEnd)
 		return
 	}
+	if len(l.starts) > 0 && n.pauses() {
+		return
+	}
 	n.begin(l)
+}
+
+// pauses reports whether a container was started so lately that a kubelet which pauses has not come to the next yet, and
+// then has the planner woken when it will have (ST-14).
+func (n *planner) pauses() (pauses bool) {
+	pause := n.s.options().Pause
+	if pause <= 0 {
+		return false
+	}
+	for _, c := range n.s.containers {
+		if at := c.StartedAt.Add(pause); c.State == StateRunning && n.now.Before(at) {
+			n.wakeAt(at)
+			n.wait(c.Name, "it has just been started; the kubelet comes to the next one at %s (ST-14)", clock(at))
+			pauses = true
+		}
+	}
+	return pauses
 }
 
 // unseen reports whether a container has ended that a kubelet which polls has not seen yet, and then has the planner
