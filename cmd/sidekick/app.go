@@ -95,7 +95,9 @@ func (a *app) serve(ctx context.Context, p *process) error {
 	mux.HandleFunc("/id", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, identity()) })
 	mux.HandleFunc("/echo", echo)
 	mux.HandleFunc("/delay", delay)
-	mux.HandleFunc("/redirect", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, r.URL.Query().Get("to"), http.StatusFound) })
+	mux.HandleFunc("/redirect", func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, r.URL.Query().Get("to"), http.StatusFound)
+	})
 	mux.HandleFunc("/exit", a.exit)
 	mux.HandleFunc("/grpc.health.v1.Health/Check", a.grpcHealth)
 	return serveHTTP(ctx, a.listen.values, a.log, a.gate(mux))
