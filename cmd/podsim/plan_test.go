@@ -59,7 +59,7 @@ func TestCommandsOfTheReadmeExist(t *testing.T) {
 		t.Fatal(err)
 	}
 	root := newRoot()
-	commands := regexp.MustCompile("`(?:podsim )?((?:run|test|plan|check|ps|clean|doctor|image)(?: (?:load|make|ls|rm|prune))?)\\b").FindAllSubmatch(text, -1)
+	commands := regexp.MustCompile("`(?:podsim )?((?:run|apply|get|describe|events|logs|exec|attach|cp|port-forward|debug|delete|test|plan|check|ps|clean|doctor|image)(?: (?:load|make|ls|rm|prune))?)\\b").FindAllSubmatch(text, -1)
 	seen := make(map[string]bool)
 	for _, m := range commands {
 		name := string(m[1])
