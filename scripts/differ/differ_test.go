@@ -339,6 +339,34 @@ func TestARecordingOfKubectls(t *testing.T) {
 	}
 }
 
+// The pod of testdata/kubelet, as a kubelet of v1.36.3 ran it, and how its containers behave.
+const kubeletPod = `
+restartPolicy: OnFailure
+terminationGracePeriodSeconds: 5
+initContainers:
+- {name: init, image: i:1}
+- {name: proxy, image: i:1, restartPolicy: Always, startupProbe: {httpGet: {port: 8081}, periodSeconds: 1, failureThreshold: 30}}
+- {name: logs, image: i:1, restartPolicy: Always}
+containers:
+- {name: app, image: i:1}
+- {name: side, image: i:1, readinessProbe: {httpGet: {port: 8080}, periodSeconds: 1, failureThreshold: 1}}
+`
+
+// A real kubelet is what podsim is held to.
+func TestTheSamePodOfARealKubeletsDoesNotDiffer(t *testing.T) {
+	script := pod.Script{Kubelet: pod.Kubelet{Poll: time.Second, Ticks: pod.TicksSync}, Containers: map[string]pod.Behaviour{
+		"init":  {Lives: []pod.Life{{Ends: true, After: 1500 * time.Millisecond}}},
+		"proxy": {Lives: []pod.Life{{StartupAfter: 2500 * time.Millisecond}}},
+		"app":   {Lives: []pod.Life{{Ends: true, After: 4 * time.Second, Code: 3}}},
+		"side":  {Lives: []pod.Life{{ReadyAfter: 2 * time.Second}}},
+	}}
+	deleted := pod.Ask{Action: pod.Action{Op: pod.OpDelete}, After: 33 * time.Second}
+	ours, theirs := load(t, rehearse(t, kubeletPod, script, deleted).file(t)), load(t, "testdata/kubelet")
+	if out, d := compare(t, ours, theirs); d != nil {
+		t.Errorf("podsim and a kubelet:\n%s", out)
+	}
+}
+
 func TestWhatCannotBeReadSaysWhy(t *testing.T) {
 	for _, c := range []struct{ name, text, want string }{
 		{"an empty file", "", "neither a timeline nor a recording"},
