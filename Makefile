@@ -10,7 +10,7 @@ BUNDLE_TAGS := no_cri,no_btrfs,no_zfs,no_devmapper,no_aufs
 
 export CGO_CFLAGS ?= -O2
 
-.PHONY: help build bundle demo test vet lint unit race real crash lifecycle bench clean
+.PHONY: help build bundle demo test vet lint unit race real crash lifecycle soak bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -57,6 +57,9 @@ lifecycle: build $(BIN)/busybox ## the cases of Kubernetes' own lifecycle tests,
 $(BIN)/busybox:
 	mkdir -p $(BIN)
 	scripts/busybox.sh $@
+
+soak: build ## pods whose containers crash at random for ten minutes, and every status held to the timeline; root
+	$(SUDO) $(shell command -v $(GO)) run ./scripts/soak --for 10m
 
 bench: build ## start and stop of a pod as ratios to raw runc
 	$(SUDO) $(shell command -v $(GO)) run ./scripts/bench
