@@ -17,6 +17,7 @@ command -v apt-get >/dev/null || {
 }
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
-(cd "$dir" && apt-get -qq -o APT::Sandbox::User=root download busybox-static)
+fetch() { (cd "$dir" && apt-get -qq -o APT::Sandbox::User=root download busybox-static); }
+fetch || { apt-get -qq update && fetch; }
 dpkg -x "$dir"/busybox-static_*.deb "$dir"
 mv "$dir"/bin/busybox "$to"
