@@ -181,6 +181,9 @@ func (r *report) waiting(spec *corev1.Container, c *ContainerStatus) *corev1.Con
 	case c.State == StateExited && (!n.toStart(spec, c) || r.s.resetsAll(spec)):
 		return nil
 	}
+	if c.State == StateExited && c.Failure == nil && r.now.Before(c.Exit.FinishedAt.Add(min(relist, c.held/2))) {
+		return nil // the kubelet reports the end, and then finds the back-off (BO-04)
+	}
 	underway := r.s.sync.active && !r.s.sync.stopping && r.s.sync.turn == spec.Name
 	if w := waitingFor(r.p, c, r.now); w.Reason != "" && (!underway || c.Failure != nil) {
 		return &w
