@@ -229,6 +229,64 @@ func TestALostPodIsShownAndTakenAway(t *testing.T) {
 	}
 }
 
+// What a crash has left of a timeline keeps nobody from the other pods, nor from taking the lost one away.
+func TestALostPodWithoutATimelineIsShownByItsName(t *testing.T) {
+	t.Parallel()
+	m := site(t)
+	for _, damage := range []func(path string) error{os.Remove, func(path string) error { return os.Truncate(path, 0) }} {
+		if o := m.apply(t, "torn", podOf("torn", "Always", `args: [app]`)); o.code != exitOK {
+			t.Fatal(o)
+		}
+		f, err := supervisor.Get(context.Background(), m.where(), corev1.NamespaceDefault, "torn")
+		if err != nil {
+			t.Fatal(err)
+		}
+		kill(t, supervisorOf(t, m, f.Run))
+		if err := errors.Join(f.AwaitGone(context.Background()), damage(filepath.Join(f.Dir, "timeline.jsonl"))); err != nil {
+			t.Fatal(err)
+		}
+		found, err := supervisor.List(context.Background(), m.where())
+		if err != nil || !slices.ContainsFunc(found, func(f supervisor.Found) bool { return f.Lost && f.Pod.Name == "torn" && f.Pod.Status.Message != "" }) {
+			t.Errorf("the list is %+v, %v", found, err)
+		}
+		if o := m.perform(t, m.state, "apply", "-f", write(t, t.TempDir(), "pod.yaml", podOf("torn", "Always", `args: [app]`))); o.code != exitFailed || !strings.Contains(o.stderr, "the supervisor of pod") {
+			t.Error(o)
+		}
+		if o := m.perform(t, m.state, "delete", "pod", "torn"); o.code != exitOK {
+			t.Error(o)
+		}
+	}
+}
+
+// PH-07: what a pod came to stays so.
+func TestAFinishedPodKeepsItsResultAndTakesLabels(t *testing.T) {
+	t.Parallel()
+	m := site(t)
+	text := podOf("finished", "Never", `args: [echo, hello]`)
+	if o := m.apply(t, "finished", text); o.code != exitOK {
+		t.Fatal(o)
+	}
+	m.await(t, "finished", "it has succeeded", func(e supervisor.Event) bool { return e.Pod.Status.Phase == corev1.PodSucceeded })
+	labelled := strings.Replace(text, "metadata: {name: finished}", "metadata: {name: finished, labels: {a: b}}", 1)
+	if o := m.apply(t, "finished", labelled); o.code != exitOK || o.stdout != "pod/finished configured\n" {
+		t.Error(o)
+	}
+	f, err := supervisor.Get(context.Background(), m.where(), corev1.NamespaceDefault, "finished")
+	if err != nil || f.Pod.Labels["a"] != "b" || f.Pod.Status.Phase != corev1.PodSucceeded || f.Pod.Status.ObservedGeneration != 1 {
+		t.Errorf("the pod is %+v, %v", f.Pod, err)
+	}
+	if o := m.perform(t, m.state, "debug", "finished", "--image", "x:1", "-c", "dbg"); o.code != exitFailed || !strings.Contains(o.stderr, "has ended") {
+		t.Error(o)
+	}
+	kill(t, supervisorOf(t, m, f.Run))
+	if err := f.AwaitGone(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	if o := m.perform(t, m.state, "get", "pod", "finished"); o.code != exitOK || !strings.Contains(o.stdout, "Completed") {
+		t.Error(o)
+	}
+}
+
 // supervisorOf is the process that listens on a run's socket.
 func supervisorOf(t *testing.T, m *machine, run string) int {
 	t.Helper()
@@ -274,7 +332,7 @@ func TestOfTwoAppliesAtOnceOneCreatesThePod(t *testing.T) {
 	if want := []string{"0 pod/raced created\n", "0 pod/raced unchanged\n", "0 pod/raced unchanged\n"}; !slices.Equal(all, want) {
 		t.Errorf("they said %q, want %q", all, want)
 	}
-	if o := m.perform(t, m.state, "delete", "pod", "raced", "--now"); o.code != exitOK {
+	if o := m.perform(t, m.state, "delete", "-f", file, "--now"); o.code != exitOK || o.stdout != "pod \"raced\" deleted from default namespace\n" {
 		t.Error(o)
 	}
 }

@@ -97,7 +97,7 @@ func (c *describeCommand) describe(found []supervisor.Found) error {
 		if err != nil {
 			return err
 		}
-		if err := printer.Describe(c.out, f.Pod, said, printer.Description{Lost: f.Lost, NoEvents: !c.events}, time.Now()); err != nil {
+		if err := printer.Describe(c.out, f.Pod, said, printer.Description{Lost: f.Pod.Status.Reason == supervisor.ReasonLost, NoEvents: !c.events}, time.Now()); err != nil {
 			return err
 		}
 	}

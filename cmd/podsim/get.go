@@ -239,7 +239,7 @@ func (c *getCommand) table(found []supervisor.Found) error {
 	t := printer.NewTable(c.out, c.headers(printer.PodHeaders(c.columns))...)
 	now := time.Now()
 	for _, f := range found {
-		t.Row(printer.PodRow(f.Pod, c.columns, "", f.Lost, now)...)
+		t.Row(printer.PodRow(f.Pod, c.columns, "", f.Pod.Status.Reason == supervisor.ReasonLost, now)...)
 	}
 	return t.Flush()
 }
@@ -282,7 +282,7 @@ func (w *podWatch) list(ctx context.Context) error {
 	}
 	for _, f := range found {
 		w.shown[keyOf(f.Pod)], w.listed[keyOf(f.Pod)] = true, f.Pod
-		w.table.Row(printer.PodRow(f.Pod, w.columns, supervisor.Added, f.Lost, time.Now())...)
+		w.table.Row(printer.PodRow(f.Pod, w.columns, supervisor.Added, f.Pod.Status.Reason == supervisor.ReasonLost, time.Now())...)
 	}
 	return w.table.Flush()
 }

@@ -42,12 +42,13 @@ func podError(err error) error {
 	_, missing := errors.AsType[*supervisor.NotFoundError](err)
 	_, forbidden := errors.AsType[*supervisor.ForbiddenError](err)
 	_, lost := errors.AsType[*supervisor.LostError](err)
+	_, refused := errors.AsType[*supervisor.RefusedError](err)
 	_, notReady := errors.AsType[*supervisor.NotReadyError](err)
 	_, input := errors.AsType[*host.InputError](err)
 	switch {
 	case missing:
 		return &exit{exitFailed, fmt.Errorf("Error from server (NotFound): %w", err)}
-	case forbidden, lost:
+	case forbidden, lost, refused:
 		return &exit{exitFailed, err}
 	case notReady:
 		return &exit{exitHost, err}

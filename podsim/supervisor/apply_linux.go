@@ -18,11 +18,11 @@ import (
 // What cannot is a *ForbiddenError, a pod whose supervisor has died a *LostError.
 func Apply(ctx context.Context, program string, r Request) (Outcome, Found, error) {
 	r.Host.Site = r.Host.Site.Resolved()
-	for {
+	for attempt := 1; ; attempt++ {
 		f, err := Get(ctx, r.Host.Site, r.Pod.Namespace, r.Pod.Name)
 		if _, missing := errors.AsType[*NotFoundError](err); missing {
 			err := start(ctx, program, r)
-			if errors.Is(err, errExists) { // somebody else was quicker
+			if errors.Is(err, errExists) && attempt < applyAttempts { // somebody else was quicker, or is just going
 				continue
 			}
 			if err != nil {
@@ -48,6 +48,9 @@ func Apply(ctx context.Context, program string, r Request) (Outcome, Found, erro
 		return done.Outcome, f, err
 	}
 }
+
+// applyAttempts is how often a pod may come or go while it is being asked for.
+const applyAttempts = 50
 
 // errExists says that another run has just become the pod.
 var errExists = errors.New("the pod exists")

@@ -12,11 +12,13 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"slices"
 	"strconv"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/podsim/podsim/podsim/host"
 	"github.com/podsim/podsim/podsim/internal/rundir"
@@ -75,15 +77,17 @@ func Get(ctx context.Context, site host.Site, namespace, name string) (Found, er
 	return Found{}, &NotFoundError{namespace, name}
 }
 
-// answerPatience is how long a supervisor that lives may fail to listen: far longer than its start and its end take.
-const answerPatience = 30 * time.Second
+// answerPatience is how long a supervisor that lives may fail to answer: far longer than its start and its end take.
+const answerPatience = 10 * time.Second
 
 // find asks a claim's supervisor for its pod, or its timeline where the supervisor has died.
 func find(ctx context.Context, site host.Site, c rundir.Claim) (Found, error) {
 	id := host.FirstPodID(c.Run)
 	f := Found{Run: c.Run, ID: id, Dir: rundir.DirOf(site.StateDir, c.Run), Pins: site.PodDir(id), site: site}
-	for deadline := time.Now().Add(answerPatience); ; {
-		err := f.call(ctx, http.MethodGet, "/pod", nil, &f.Pod)
+	patient, cancel := context.WithTimeout(ctx, answerPatience)
+	defer cancel()
+	for {
+		err := f.call(patient, http.MethodGet, "/pod", nil, &f.Pod)
 		if err == nil {
 			return f, nil
 		}
@@ -99,36 +103,50 @@ func find(ctx context.Context, site host.Site, c rundir.Claim) (Found, error) {
 		case !alive:
 			return f.lost(c)
 		}
-		if time.Now().After(deadline) {
-			return f, fmt.Errorf("the supervisor of pod %s does not answer: %w (podsim ps has its run, %s)", c.Name, err, c.Run)
-		}
 		// It has claimed its name and does not listen yet, or it is about to go.
 		select {
 		case <-time.After(5 * time.Millisecond):
-		case <-ctx.Done():
-			return f, context.Cause(ctx)
+		case <-patient.Done():
+			if ctx.Err() != nil {
+				return f, context.Cause(ctx)
+			}
+			return f.silent(c)
 		}
 	}
 }
 
-// lost tells a pod from its timeline.
+// silent tells a pod whose supervisor lives and does not answer.
+func (f Found) silent(c rundir.Claim) (Found, error) {
+	f, err := f.lost(c)
+	if err == nil {
+		f.Pod.Status.Message = fmt.Sprintf("The process that runs the pod has not answered for %s; this is what it saw last.", answerPatience)
+	}
+	return f, err
+}
+
+// lost tells a pod from its timeline, and what cannot be told of it from its name.
 func (f Found) lost(c rundir.Claim) (Found, error) {
-	h, v, err := f.Timeline()
-	if errors.Is(err, fs.ErrNotExist) { // it is gone, or died before it began
+	f.Pod, f.Lost = &corev1.Pod{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"}, ObjectMeta: metav1.ObjectMeta{Namespace: c.Namespace, Name: c.Name}}, true
+	if _, err := os.Lstat(f.Dir); errors.Is(err, fs.ErrNotExist) { // it is gone
 		return f, &NotFoundError{c.Namespace, c.Name}
 	}
-	if err != nil {
-		return f, err
+	why := "The process that ran the pod has died; this is what it saw last."
+	h, v, err := f.Timeline()
+	switch {
+	case err != nil:
+		why = "The process that ran the pod has died, and nothing tells what it saw: " + err.Error()
+	case len(h.Pods) == 0:
+		why = "The process that ran the pod has died, and its timeline names no pod."
+	default:
+		p, _ := objectOf(h.Pods[0], v, h.Begin).current()
+		f.Pod = p.DeepCopy()
+		if failure := failureIn(v); failure != "" {
+			why = "The process that ran the pod has failed: " + failure
+		}
 	}
-	if len(h.Pods) == 0 {
-		return f, fmt.Errorf("read the timeline of run %s: it names no pod", f.Run)
-	}
-	p, _ := objectOf(h.Pods[0], v, h.Begin).current()
-	f.Pod, f.Lost = p.DeepCopy(), true
-	f.Pod.Status.Phase, f.Pod.Status.Reason = corev1.PodUnknown, ReasonLost
-	f.Pod.Status.Message = "The process that ran the pod has died; this is what it saw last."
-	if why := failureIn(v); why != "" {
-		f.Pod.Status.Message = "The process that ran the pod has failed: " + why
+	f.Pod.Status.Message = why
+	if phase := f.Pod.Status.Phase; phase != corev1.PodSucceeded && phase != corev1.PodFailed { // PH-07
+		f.Pod.Status.Phase, f.Pod.Status.Reason = corev1.PodUnknown, ReasonLost
 	}
 	return f, nil
 }

@@ -2,7 +2,6 @@ package supervisor
 
 import (
 	"context"
-	"errors"
 	"strconv"
 	"sync"
 	"time"
@@ -42,6 +41,7 @@ type object struct {
 	taken   int    // how many asks of others were answered
 	refusal string // why the newest of them was not followed; empty: it was
 	gone    bool   // DELETED has been said
+	left    bool   // nothing happens to it any more, and it is not deleted
 
 	watchers map[*watcher]bool
 	changed  chan struct{} // closed at the next record
@@ -111,7 +111,7 @@ func take(p, asked *corev1.Pod) {
 	p.Spec, p.Labels, p.Annotations = spec, asked.Labels, asked.Annotations
 }
 
-// markDeleted sets when a pod is to be gone. A later delete can only shorten (TM-09).
+// markDeleted sets when a pod is to be gone, as an API server reckons it. A later delete can only shorten (TM-09).
 func markDeleted(p *corev1.Pod, grace *int64, at time.Time) {
 	seconds := int64(corev1.DefaultTerminationGracePeriodSeconds)
 	if g := p.Spec.TerminationGracePeriodSeconds; g != nil {
@@ -120,11 +120,20 @@ func markDeleted(p *corev1.Pod, grace *int64, at time.Time) {
 	if grace != nil {
 		seconds = max(*grace, 0)
 	}
-	until := metav1.NewTime(at.Add(time.Duration(seconds) * time.Second).Truncate(time.Second))
-	if p.DeletionTimestamp != nil && !until.Before(p.DeletionTimestamp) {
-		return
+	until := at.Add(time.Duration(seconds) * time.Second)
+	if p.DeletionTimestamp != nil {
+		before := *p.DeletionGracePeriodSeconds
+		if seconds >= before {
+			return
+		}
+		// The first delete's moment stays the one that counts, as long as that is not over.
+		until = p.DeletionTimestamp.Add(time.Duration(seconds-before) * time.Second)
+		if until.Before(at) {
+			until, seconds = at, 1
+		}
 	}
-	p.DeletionTimestamp, p.DeletionGracePeriodSeconds = &until, &seconds
+	moment := metav1.NewTime(until.Truncate(time.Second))
+	p.DeletionTimestamp, p.DeletionGracePeriodSeconds = &moment, &seconds
 }
 
 // refresh takes what changes with time alone: one reason that follows another.
@@ -139,11 +148,21 @@ func (o *object) refresh(now time.Time) {
 // reported fills in the status.
 func (o *object) reported(p *corev1.Pod, now time.Time) *corev1.Pod {
 	p.Status = o.status.PodStatus(p, now)
+	if o.status.Kubelet().Version.Minor() >= observedGenerationSince {
+		p.Status.ObservedGeneration = p.Generation
+		for i := range p.Status.Conditions {
+			p.Status.Conditions[i].ObservedGeneration = p.Generation
+		}
+	}
 	if p.Spec.NodeName == "" {
 		p.Spec.NodeName = host.NodeName
 	}
 	return p
 }
+
+// observedGenerationSince is the N of the release 1.N from which on kubelets report the generation that a status is of
+// (feature gate PodObservedGenerationTracking).
+const observedGenerationSince = 34
 
 // publish makes p the newest version, if it differs from the one before. The caller holds mu.
 func (o *object) publish(p *corev1.Pod) {
@@ -183,11 +202,11 @@ func (o *object) asksTaken() int {
 func (o *object) awaitAsk(ctx context.Context, n int) error {
 	for {
 		o.mu.Lock()
-		taken, refusal, gone, changed := o.taken > n, o.refusal, o.gone, o.changed
+		taken, refusal, gone, changed := o.taken > n, o.refusal, o.gone || o.left, o.changed
 		o.mu.Unlock()
 		switch {
 		case taken && refusal != "":
-			return errors.New(refusal)
+			return &RefusedError{refusal}
 		case taken:
 			return nil
 		case gone:
@@ -219,6 +238,23 @@ func (o *object) end() {
 	}
 	o.watchers = nil
 	o.wake()
+}
+
+// leave says that nobody will answer any more, to those who wait for an answer.
+func (o *object) leave() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.left = true
+	o.wake()
+}
+
+// replace makes a pod that has ended another, as far as an API server lets it: nothing happens to its containers any more.
+func (o *object) replace(asked *corev1.Pod) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	p := o.pod.DeepCopy()
+	take(p, asked)
+	o.publish(p)
 }
 
 // maxBehind bounds the versions that wait for one watcher. One that does not read is cut off, as an API server does it.

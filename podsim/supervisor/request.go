@@ -51,6 +51,11 @@ func (e *LostError) Error() string {
 	return fmt.Sprintf("the supervisor of pod %q has died: podsim delete pod %s -n %s, and apply it again", e.Name, e.Name, e.Namespace)
 }
 
+// A RefusedError says why a pod as it is now cannot be what is asked for.
+type RefusedError struct{ Message string }
+
+func (e *RefusedError) Error() string { return e.Message }
+
 // errGone says that the pod went while it was being asked.
 var errGone = errors.New("the pod is being deleted")
 
@@ -86,6 +91,7 @@ const (
 	kindForbidden = "forbidden"
 	kindExists    = "exists"
 	kindGone      = "gone"
+	kindRefused   = "refused"
 	kindOther     = "other"
 )
 
@@ -96,6 +102,8 @@ func failureOf(err error) *failure {
 		f.Kind, f.Name, f.Fields = kindForbidden, e.Pod, e.Fields
 	} else if errors.Is(err, errGone) {
 		f.Kind = kindGone
+	} else if _, ok := errors.AsType[*RefusedError](err); ok {
+		f.Kind = kindRefused
 	} else if _, ok := errors.AsType[*existsError](err); ok {
 		f.Kind = kindExists
 	} else if _, ok := errors.AsType[*host.InputError](err); ok {
@@ -117,6 +125,8 @@ func (f *failure) err() error {
 		return &NotReadyError{f.Message}
 	case kindGone:
 		return errGone
+	case kindRefused:
+		return &RefusedError{f.Message}
 	}
 	return errors.New(f.Message)
 }

@@ -104,7 +104,10 @@ func (s *server) close() error {
 }
 
 // abandon ends the server, of a pod that goes on without it.
-func (s *server) abandon() error { return s.end() }
+func (s *server) abandon() error {
+	s.object.leave()
+	return s.end()
+}
 
 func (s *server) end() error {
 	close(s.over)
@@ -197,17 +200,16 @@ func (s *server) change(ctx context.Context, asked Request) (Outcome, error) {
 	if len(what) == 0 {
 		return Unchanged, nil
 	}
-	if len(resources) > 0 {
-		s.machine.SetResources(asked.Resources)
-		s.request.Resources = asked.Resources
-	}
-	if c.spec != nil {
-		if status.Gone() {
-			return "", fmt.Errorf("pod %s has ended, and cannot change any more: delete it first, to have it anew", now.Name)
-		}
+	if c.spec != nil && status.Gone() && !status.Deleting() {
+		s.object.replace(c.spec)
+	} else if c.spec != nil {
 		if err := s.ask(ctx, pod.Action{Op: pod.OpUpdate, Pod: now.Name, Spec: c.spec, Why: "applied again: " + strings.Join(what, ", ")}); err != nil {
 			return "", err
 		}
+	}
+	if len(resources) > 0 {
+		s.machine.SetResources(asked.Resources)
+		s.request.Resources = asked.Resources
 	}
 	return Configured, s.machine.Refresh(ctx)
 }
@@ -231,7 +233,7 @@ func (s *server) addEphemeral(ctx context.Context, c corev1.EphemeralContainer) 
 	defer s.changing.Unlock()
 	now, status := s.object.current()
 	if status.Ending() || status.Gone() {
-		return fmt.Errorf("pod %s is ending: no container can be added", now.Name)
+		return &RefusedError{fmt.Sprintf("pod %s is ending, or has ended: no container can be added", now.Name)}
 	}
 	next := now.DeepCopy()
 	if err := manifest.AddEphemeral(next, c); err != nil {

@@ -63,13 +63,9 @@ func supervise(ctx context.Context, r Request, taken func(run string)) (err erro
 	}
 	defer func() { err = errors.Join(err, machine.Close()) }()
 	s := &server{request: r, machine: machine, object: newObject(r.Pod, time.Now()), asks: make(chan pod.Action), over: make(chan struct{})}
-	own, err := s.begin()
+	own, writer, err := s.begin()
 	if err != nil {
 		return errors.Join(err, machine.Reap(ctx))
-	}
-	writer := timeline.NewWriter(own, timeline.Header{ID: machine.ID(), Begin: time.Now(), Podsim: r.Host.Version, Pods: []*corev1.Pod{r.Pod}})
-	if err := writer.Flush(); err != nil {
-		return errors.Join(err, own.Close(), s.close(), machine.Reap(ctx))
 	}
 	taken(machine.ID())
 	stop := s.deleteOnSignal()
@@ -96,23 +92,24 @@ func supervise(ctx context.Context, r Request, taken func(run string)) (err erro
 // reapTimeout bounds the removal of what is left of a pod that has gone: nobody's grace is waited for.
 const reapTimeout = time.Minute
 
-// begin takes the pod's name, creates its timeline and listens.
-func (s *server) begin() (*os.File, error) {
+// begin takes the pod's name, begins its timeline and listens.
+func (s *server) begin() (*os.File, *timeline.Writer, error) {
 	err := s.machine.Claim(s.request.Pod)
 	if taken, ok := errors.AsType[*rundir.ClaimedError](err); ok {
-		return nil, &existsError{taken.Namespace, taken.Name, taken.Run}
+		return nil, nil, &existsError{taken.Namespace, taken.Name, taken.Run}
 	}
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	own, err := s.machine.Timeline()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	if err := s.listen(); err != nil {
-		return nil, errors.Join(err, own.Close())
+	writer := timeline.NewWriter(own, timeline.Header{ID: s.machine.ID(), Begin: time.Now(), Podsim: s.request.Host.Version, Pods: []*corev1.Pod{s.request.Pod}})
+	if err := errors.Join(writer.Flush(), s.listen()); err != nil {
+		return nil, nil, errors.Join(err, own.Close())
 	}
-	return own, nil
+	return own, writer, nil
 }
 
 // deleteOnSignal has the pod deleted when the process is asked to end, as a node that is shut down does it.
@@ -125,6 +122,8 @@ func (s *server) deleteOnSignal() (stop func()) {
 		defer close(joined)
 		select {
 		case <-signals:
+			s.changing.Lock()
+			defer s.changing.Unlock()
 			_ = s.ask(context.Background(), pod.Action{Op: pod.OpDelete, Pod: s.request.Pod.Name, Why: "the supervisor was asked to end"})
 		case <-done:
 		}

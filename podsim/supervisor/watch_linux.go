@@ -11,6 +11,7 @@ import (
 	"sync"
 
 	"github.com/fsnotify/fsnotify"
+	corev1 "k8s.io/api/core/v1"
 
 	"github.com/podsim/podsim/podsim/host"
 	"github.com/podsim/podsim/podsim/internal/rundir"
@@ -119,11 +120,16 @@ func (w *lookout) tell(ctx context.Context, e Event) {
 // follow tells of one pod until it is deleted, or lost.
 func (w *lookout) follow(ctx context.Context, c rundir.Claim) {
 	kind := Added
+	var last *corev1.Pod
 	for ctx.Err() == nil {
 		f, err := find(ctx, w.site, c)
 		if err != nil { // it is gone
+			if last != nil {
+				w.tell(ctx, Event{Deleted, last})
+			}
 			return
 		}
+		last = f.Pod
 		if f.Lost {
 			w.mu.Lock()
 			w.lost[c.Run] = f
