@@ -133,7 +133,7 @@ func (c *container) pull(ctx context.Context, image string) (pod.Event, error) {
 	if err != nil {
 		return pod.Event{}, err
 	}
-	found := pod.Image{ID: img.ID, Ref: img.Ref, Present: !pulled, StopSignal: img.StopSignal}
+	found := pod.Image{ID: img.ID, Ref: img.RepoDigest(), Present: !pulled, StopSignal: img.StopSignal}
 	if pulled {
 		found.Size = img.Size
 	}

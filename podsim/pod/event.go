@@ -79,7 +79,8 @@ type Network struct {
 
 // Image is what a pull came to.
 type Image struct {
-	// ID is the image's config digest (the imageID of a status, PH-20, is Ref or the repo digest).
+	// ID is the digest of the image's config. Ref names it by its repository and digest, and is what a status shows as
+	// imageID; an image that came from no registry has none, and its ID is shown (PH-20).
 	ID      string `json:"id,omitempty"`
 	Ref     string `json:"ref,omitempty"`
 	Present bool   `json:"present,omitempty"` // it was there already; nothing was fetched

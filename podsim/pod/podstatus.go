@@ -197,7 +197,7 @@ func (r *report) waiting(spec *corev1.Container, c *ContainerStatus) *corev1.Con
 	switch {
 	case c.State == StateExited:
 		return nil
-	case len(r.p.Spec.InitContainers) > 0 && c.State == 0:
+	case len(r.p.Spec.InitContainers) > 0 && (c.State == 0 || c.Last == nil): // also when it is created: a kubelet hears of it when it runs
 		return &corev1.ContainerStateWaiting{Reason: "PodInitializing"} // IN-11
 	}
 	return &corev1.ContainerStateWaiting{Reason: "ContainerCreating"}

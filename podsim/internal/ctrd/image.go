@@ -66,6 +66,16 @@ func (i Image) UID() (uid int64, name string) {
 	return uid, ""
 }
 
+// RepoDigest names the image by its repository and digest, as a status does (PH-20); empty for one that came from no
+// registry.
+func (i Image) RepoDigest() string {
+	named, err := reference.ParseDockerRef(i.Ref)
+	if err != nil || i.Origin != OriginRegistry || i.Digest == "" {
+		return ""
+	}
+	return reference.TrimNamed(named).Name() + "@" + i.Digest
+}
+
 // Reasons of an ImageError, as the kubelet gives them (PH-14).
 const (
 	ReasonInvalidImageName  = "InvalidImageName"
