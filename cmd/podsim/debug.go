@@ -92,12 +92,20 @@ var errStarted = errors.New("started")
 
 // await waits until the container runs. It may be over by then.
 func (d *debugCommand) await(ctx context.Context, name string) (over bool, err error) {
+	said := ""
 	err = supervisor.Watch(ctx, d.site, d.pods.namespace, name, func(e supervisor.Event) error {
-		if e.Type == supervisor.Deleted {
+		switch {
+		case e.Type == supervisor.Deleted:
 			return &supervisor.NotFoundError{Namespace: d.pods.namespace, Name: name}
+		case e.Pod.Status.Reason == supervisor.ReasonLost:
+			return &supervisor.LostError{Namespace: d.pods.namespace, Name: name}
 		}
 		for _, s := range e.Pod.Status.EphemeralContainerStatuses {
 			if s.Name != d.container.Name || s.State.Running == nil && s.State.Terminated == nil {
+				if w := s.State.Waiting; s.Name == d.container.Name && w != nil && w.Message != "" && w.Message != said {
+					said = w.Message
+					fmt.Fprintf(d.error, "Warning: container %s: %s\n", s.Name, said)
+				}
 				continue
 			}
 			if end := s.State.Terminated; end != nil {

@@ -76,9 +76,9 @@ func (p *portForwardCommand) run(ctx context.Context, arg string, ports []string
 	if phase := f.Pod.Status.Phase; phase != corev1.PodRunning && !f.Lost {
 		return &exit{exitFailed, fmt.Errorf("unable to forward port because pod is not running. Current status=%v", phase)}
 	}
-	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	interrupted, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
-	ctx, cancel := context.WithCancelCause(ctx)
+	ctx, cancel := context.WithCancelCause(interrupted)
 	defer cancel(nil)
 	var all sync.WaitGroup
 	defer all.Wait()
@@ -94,10 +94,14 @@ func (p *portForwardCommand) run(ctx context.Context, arg string, ports []string
 	}
 	all.Go(func() { cancel(p.watch(ctx, f)) })
 	<-ctx.Done()
-	if errors.Is(context.Cause(ctx), errPodGone) {
+	switch why := context.Cause(ctx); {
+	case errors.Is(why, errPodGone):
 		return &exit{exitFailed, errPodGone}
+	case interrupted.Err() != nil:
+		return nil
+	default:
+		return podError(why)
 	}
-	return nil
 }
 
 // parseForward reads [LOCAL:]REMOTE.
@@ -269,7 +273,7 @@ func pass(to, from *net.TCPConn) {
 func (p *portForwardCommand) watch(ctx context.Context, f supervisor.Found) error {
 	return supervisor.Watch(ctx, p.site, f.Pod.Namespace, f.Pod.Name, func(e supervisor.Event) error {
 		phase := e.Pod.Status.Phase
-		if e.Pod.UID != f.Pod.UID || phase == corev1.PodSucceeded || phase == corev1.PodFailed {
+		if e.Type == supervisor.Deleted || e.Pod.UID != f.Pod.UID || phase == corev1.PodSucceeded || phase == corev1.PodFailed {
 			return errPodGone
 		}
 		return nil

@@ -41,11 +41,14 @@ func (c *checker) add(now time.Time, records []timeline.Record, versions ...show
 	c.records = append(c.records, records...)
 	c.waiting = append(c.waiting, versions...)
 	for c.pod != nil && len(c.waiting) > 0 {
-		ok, err := c.place(c.waiting[0], now)
+		v := c.waiting[0]
+		ok, err := c.place(v, now)
 		if !ok || err != nil {
 			return err
 		}
-		v := c.waiting[0]
+		if seen, is := v.Pod.Status.ObservedGeneration, v.Pod.Generation; seen != is {
+			return c.unplaced(v, fmt.Sprintf("its status is of generation %d, and it is of %d", seen, is))
+		}
 		c.placed = append(c.placed, fmt.Sprintf("version %s (%s, seen %s) is record %d's", v.Pod.ResourceVersion, v.Type, v.seen.Format("15:04:05.000"), c.at))
 		c.waiting = c.waiting[1:]
 	}
@@ -203,6 +206,13 @@ func (c *checker) unplaced(v shown, why string) error {
 
 // encoded is a status as it travels: its times are whole seconds then.
 func encoded(s *corev1.PodStatus) string {
+	if s != nil { // the generation is the object's, of which the timeline knows nothing
+		s = s.DeepCopy()
+		s.ObservedGeneration = 0
+		for i := range s.Conditions {
+			s.Conditions[i].ObservedGeneration = 0
+		}
+	}
 	text, err := json.Marshal(s)
 	if err != nil {
 		panic(fmt.Sprintf("encode a pod's status: %v", err)) // it always can be

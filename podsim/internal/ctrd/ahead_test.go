@@ -3,6 +3,7 @@
 package ctrd
 
 import (
+	"fmt"
 	"os"
 	"testing"
 
@@ -62,5 +63,21 @@ func TestAContainerStartsAShimWhereTheOneAheadWasKilled(t *testing.T) {
 	f.start(cfg)
 	if after := shims(t, f); len(after) != 1 || after[0] == killed[0] {
 		t.Errorf("the shims are %v, want another one than %v", after, killed)
+	}
+}
+
+// The last container of a shim takes it along; the next is not to come to a shim that is going.
+func TestAContainerIsCreatedRightAfterTheLastOneOfItsPodWasDeleted(t *testing.T) {
+	f := newFixture(t)
+	for i := range 8 {
+		cfg := f.config("a", "block")
+		cfg.ID = fmt.Sprintf("%s-%d", cfg.ID, i)
+		k, err := f.c.Create(deadline(t), cfg)
+		if err != nil {
+			t.Fatalf("instance %d: %v", i, err)
+		}
+		if err := k.Delete(deadline(t)); err != nil {
+			t.Fatal(err)
+		}
 	}
 }

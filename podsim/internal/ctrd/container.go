@@ -23,6 +23,7 @@ import (
 	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/containerd/containerd/v2/pkg/oci"
 	"github.com/containerd/errdefs"
+	"github.com/containerd/ttrpc"
 	"github.com/containerd/typeurl/v2"
 	oruntime "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -149,7 +150,12 @@ func (c *Client) create(ctx context.Context, cfg ContainerConfig) (_ *Container,
 	}
 	pumped := k.pipes.pump(take)
 
-	k.pid, err = c.createTask(ctx, cfg, spec, k.pipes)
+	// A shim may end, after its last container, in the moment in which the next one comes to it.
+	for range shimAttempts {
+		if k.pid, err = c.createTask(ctx, cfg, spec, k.pipes); !shimWent(err) {
+			break
+		}
+	}
 	if err != nil {
 		k.pipes.interrupt()
 		<-pumped
@@ -167,6 +173,14 @@ func (c *Client) create(ctx context.Context, cfg ContainerConfig) (_ *Container,
 	life, k.stop = context.WithCancelCause(c.life)
 	c.watchers.Go(func() { k.watch(life) })
 	return k, nil
+}
+
+// shimAttempts is how often a container is created whose shim goes meanwhile.
+const shimAttempts = 3
+
+// shimWent reports whether a task was not created because its shim was going.
+func shimWent(err error) bool {
+	return err != nil && strings.Contains(err.Error(), ttrpc.ErrClosed.Error())
 }
 
 func (c *Client) generate(cfg ContainerConfig) (*oruntime.Spec, []string, error) {

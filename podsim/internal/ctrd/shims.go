@@ -40,6 +40,7 @@ func (c *Client) joinShim(ctx context.Context, pod string) (address string, join
 	for {
 		s, first, starting := c.enterShim(pod)
 		if first {
+			c.awaitShimsEnd(ctx, pod)
 			return "", func(created bool) { c.shimStarted(s, created) }, nil
 		}
 		if answers(c.shimSocket(pod)) {
@@ -62,6 +63,19 @@ func (c *Client) joinShim(ctx context.Context, pod string) (address string, join
 			return "", nil, context.Cause(ctx)
 		}
 	}
+}
+
+// shimEndPatience is how long a shim may take to end after its last container.
+const shimEndPatience = 2 * time.Second
+
+// awaitShimsEnd waits for the end of a shim whose last container was just deleted: a shim's program would take it for
+// one at work, and leave the container to it. One that does not end is left to that program too.
+func (c *Client) awaitShimsEnd(ctx context.Context, pod string) {
+	ctx, cancel := context.WithTimeout(ctx, shimEndPatience)
+	defer cancel()
+	for answers(c.shimSocket(pod)) && pauseFor(ctx, time.Millisecond) == nil {
+	}
+	c.reapShims()
 }
 
 // enterShim counts a container in, unless it is the first one: that is counted when its creation has succeeded.
