@@ -17,7 +17,8 @@ command -v apt-get >/dev/null || {
 }
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
-fetch() { (cd "$dir" && apt-get -qq -o APT::Sandbox::User=root download busybox-static); }
-fetch || { apt-get -qq update && fetch; }
+options=(-qq -o APT::Sandbox::User=root -o Acquire::http::Timeout=20 -o Acquire::https::Timeout=20 -o Acquire::Retries=1)
+fetch() { (cd "$dir" && apt-get "${options[@]}" download busybox-static); }
+fetch || { apt-get "${options[@]}" update && fetch; }
 dpkg -x "$dir"/busybox-static_*.deb "$dir"
 mv "$dir"/bin/busybox "$to"
